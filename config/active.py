@@ -1,0 +1,42 @@
+"""The settings in force in this process: read once by gunicorn's master, inherited by the workers it forks."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from config.errors import SettingsError
+from config.sources import load_settings
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_active: Settings | None = None
+
+
+def activate(settings: Settings) -> Settings:
+    """Make these the settings in force, for this process and all it forks from now on."""
+    global _active  # noqa: PLW0603 - the one place where a process keeps what it was told
+    _active = settings
+    return settings
+
+
+def active() -> Settings:
+    """Return the settings in force; reads them from file and environment if nobody has."""
+    return load_settings() if _active is None else _active
+
+
+def read_again() -> Settings:
+    """Read the settings again, as SIGHUP asks; a mistake in them leaves the last good ones in force.
+
+    Raises ``SettingsError`` only where there are no last good ones: at the start.
+    """
+    try:
+        return activate(load_settings())
+    except SettingsError as problem:
+        if _active is None:
+            raise
+        log.error("the new settings are not used, the last good ones stay: %s", problem)  # noqa: TRY400
+        return _active

@@ -1,0 +1,49 @@
+"""How the service logs: one line an event on standard error, for people or as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+_TEXT = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, pid and, if there was one, the exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "pid": record.process,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def logging_config(settings: Settings) -> dict[str, Any]:
+    """Return the configuration for ``logging.config.dictConfig``; gunicorn's loggers are part of it."""
+    formatter: dict[str, Any] = (
+        {"()": "config.logs.JsonFormatter"} if settings.log_format == "json" else {"format": _TEXT}
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": formatter},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
+        "root": {"level": settings.log_level.upper(), "handlers": ["stderr"]},
+        "loggers": {
+            # Propagate to the root: gunicorn would otherwise add a handler and a format of its own.
+            "gunicorn.error": {"level": settings.log_level.upper(), "handlers": [], "propagate": True},
+            "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
+            # Its retries and connections are our errors already, in our words.
+            "urllib3": {"level": "ERROR"},
+        },
+    }

@@ -1,0 +1,178 @@
+"""Every setting, declared once: file keys, variables, flags, checks and documents derive from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - kept at run time for typing.get_type_hints
+from dataclasses import dataclass, field, fields, replace
+
+from marshmallow import Schema
+
+from config.declare import Declaration, address, choice, secret, urls, whole_number
+
+_UPSTREAM = "Upstream"
+_BATCHING = "Batching"
+_ADMISSION = "Admission"
+_TIME = "Time limits"
+_SERVER = "Server"
+_LOGGING = "Logging"
+_SECRETS = "Secrets"
+
+#: Room below TEI's default limit of 2,000,000 bytes: up to 1000 commas, and the options beside the items.
+_LARGEST_BATCH_BYTES = 1_990_000
+_LONGEST_TIMEOUT_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """The effective settings. `load_settings` checks them; the constructor, handy in tests, does not.
+
+    Names say milliseconds; code uses the properties below, in seconds. Counts are for each worker process.
+    """
+
+    inference_url: tuple[str, ...] = urls(
+        _UPSTREAM,
+        "http://127.0.0.1:8080",
+        "embedded server",
+        "Base URL of the embedding server, or several: a TOML list, or separated by commas. "
+        "Unset, the proxy starts its own embedded server.",
+    )
+    upstream_api: str = choice(_UPSTREAM, "tei", ("tei",), "The API that the upstream speaks.")
+    upstream_parallelism: int = whole_number(
+        _UPSTREAM, 1, (1, 64), "batches", "How many batches one upstream really works on at once."
+    )
+    embedded_threads: int = whole_number(
+        _UPSTREAM, 2, (1, 64), "threads", "Threads that the embedded server's model computes with."
+    )
+
+    max_batch_size: int = whole_number(_BATCHING, 32, (1, 1000), "items", "Most items in one upstream call.")
+    max_wait_time_ms: int = whole_number(
+        _BATCHING, 100, (1, 10_000), "ms", "Longest that an item is held back so that a batch can fill."
+    )
+    batch_timing: str = choice(
+        _BATCHING,
+        "adaptive",
+        ("adaptive", "fixed"),
+        "When to send a batch that is not full: adaptive learns whether waiting pays, "
+        "fixed always waits max_wait_time_ms.",
+    )
+    max_batch_bytes: int = whole_number(
+        _BATCHING,
+        1_900_000,
+        (1024, _LARGEST_BATCH_BYTES),
+        "bytes",
+        "Most bytes of JSON items in one upstream call; leaves room below TEI's limit of 2000000.",
+    )
+    max_inflight_batches: int = whole_number(_BATCHING, 4, (1, 64), "batches", "Most upstream calls under way at once.")
+
+    max_concurrent_requests: int = whole_number(
+        _ADMISSION, 512, (1, 10_000), "requests", "Requests accepted at once; one more is answered 429."
+    )
+    max_queued_items: int = whole_number(
+        _ADMISSION,
+        8192,
+        (1, 1_000_000),
+        "items",
+        "Most items waiting for a batch; beyond it, 429.",
+    )
+    max_client_batch_size: int = whole_number(
+        _ADMISSION, 1000, (1, 100_000), "items", "Most items in one client request; a larger one is refused."
+    )
+    payload_limit: int = whole_number(
+        _ADMISSION,
+        2_000_000,
+        (1024, 100_000_000),
+        "bytes",
+        "Largest request body; a larger one is answered 413.",
+    )
+
+    request_timeout_ms: int = whole_number(
+        _TIME,
+        30_000,
+        (1, _LONGEST_TIMEOUT_MS),
+        "ms",
+        "Deadline of a request; past it the client is answered 504.",
+    )
+    upstream_timeout_ms: int = whole_number(
+        _TIME, 30_000, (1, _LONGEST_TIMEOUT_MS), "ms", "Longest that one upstream call may take."
+    )
+    read_timeout_ms: int = whole_number(
+        _TIME, 5000, (100, 600_000), "ms", "Longest that a client may take to send its request; then 408."
+    )
+
+    host: str = address(_SERVER, "0.0.0.0", "Address to listen on.")  # noqa: S104 - a server for a network
+    port: int = whole_number(_SERVER, 3000, (0, 65_535), "", "Port to listen on; 0 lets the system choose.")
+    workers: int = whole_number(
+        _SERVER,
+        1,
+        (1, 64),
+        "processes",
+        "Worker processes. Each has a queue of its own: more make smaller batches.",
+    )
+    threads: int = whole_number(
+        _SERVER,
+        0,
+        (0, 20_000),
+        "threads",
+        "Threads of a worker. 0 derives them: max_concurrent_requests, and 16 for health, metrics and 429s.",
+    )
+
+    log_level: str = choice(
+        _LOGGING, "info", ("debug", "info", "warning", "error"), "Least severe message that is logged."
+    )
+    log_format: str = choice(_LOGGING, "text", ("text", "json"), "Lines for people, or JSON for machines.")
+
+    api_key: str | None = secret(
+        _SECRETS, "Clients must send it as a Bearer token. Unset, the proxy is open to everybody."
+    )
+    inference_api_key: str | None = secret(_SECRETS, "Sent to the upstream as a Bearer token.")
+
+    #: Where each given value came from: "config.toml", "flag --port", ...
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def max_wait(self) -> float:
+        """`max_wait_time_ms` in seconds."""
+        return self.max_wait_time_ms / 1000
+
+    @property
+    def request_timeout(self) -> float:
+        """`request_timeout_ms` in seconds."""
+        return self.request_timeout_ms / 1000
+
+    @property
+    def upstream_timeout(self) -> float:
+        """`upstream_timeout_ms` in seconds."""
+        return self.upstream_timeout_ms / 1000
+
+    @property
+    def read_timeout(self) -> float:
+        """`read_timeout_ms` in seconds."""
+        return self.read_timeout_ms / 1000
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the proxy is to start its own embedding server."""
+        return not self.inference_url
+
+    @property
+    def bind(self) -> str:
+        """`host:port` as gunicorn wants it, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def source(self, name: str) -> str:
+        """Say where the value of setting `name` came from."""
+        is_default = getattr(self, name) == _DEFAULTS[name]
+        return self.sources.get(name, "default" if is_default else "set in code")
+
+    def __repr__(self) -> str:
+        shown = (f"{each.name}={each.show(getattr(self, each.name))}" for each in DECLARATIONS)
+        return f"Settings({', '.join(shown)})"
+
+
+DECLARATIONS: tuple[Declaration, ...] = tuple(
+    replace(each.metadata["declaration"], name=each.name) for each in fields(Settings) if "declaration" in each.metadata
+)
+
+_DEFAULTS = {each.name: each.default for each in DECLARATIONS}
+
+SettingsSchema = Schema.from_dict({each.name: each.check for each in DECLARATIONS}, name="SettingsSchema")

@@ -1,0 +1,155 @@
+"""Where settings come from: flags over environment over file over defaults, with every source remembered."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections import ChainMap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from marshmallow import ValidationError
+
+from config.errors import Problem, SettingsError
+from config.flags import CONFIG_ENV, CONFIG_FLAG, Flags, parse_flags, suggestion
+from config.settings import DECLARATIONS, Settings, SettingsSchema
+from config.sizing import sizing_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Read when nobody names another file; it may be missing.
+DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.toml"
+
+_BY_NAME = {each.name: each for each in DECLARATIONS}
+
+
+class Given(NamedTuple):
+    """A value somebody chose, and where."""
+
+    value: object
+    source: str
+
+
+class _File(NamedTuple):
+    """The settings file to read: what messages call it, and who named it (nobody: it may be missing)."""
+
+    path: Path
+    label: str
+    named_by: str | None
+
+
+def load_settings(
+    argv: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+    *,
+    version: str | None = None,
+) -> Settings:
+    """Merge and check all sources; `environ` is the process's own unless given.
+
+    `--config` or CONFIG_FILE names the settings file, else `file`, else it is `config.toml` beside `app.py`.
+    With `version`, `--version` prints it. --help and --version leave by SystemExit.
+
+    Raises:
+        SettingsError: something is wrong; it lists everything that is.
+    """
+    environ = os.environ if environ is None else environ
+    flags = parse_flags(argv, version)
+    problems = list(flags.problems)
+    # A ChainMap is the precedence: the first mapping that holds a name decides its value and its source.
+    given = ChainMap(
+        {name: Given(_BY_NAME[name].parse(text), _flag_source(name)) for name, text in flags.values.items()},
+        _from_environment(environ),
+        _from_file(_choose_file(flags, environ, file), problems),
+    )
+    values = _checked(given, problems)
+    settings = Settings(**values, sources={name: given[name].source for name in values})
+    # What a refused value would have been is unknown, so only the others are held against each other.
+    refused = {key for problem in problems for key in problem.keys}
+    problems += [problem for problem in sizing_problems(settings) if refused.isdisjoint(problem.keys)]
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _flag_source(name: str) -> str:
+    return f"flag {_BY_NAME[name].flag}"
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
+    return {
+        each.name: Given(each.parse(environ[each.env]), f"environment {each.env}")
+        for each in DECLARATIONS
+        if each.env in environ
+    }
+
+
+def _choose_file(flags: Flags, environ: Mapping[str, str], file: Path | None) -> _File:
+    if flags.config is not None:
+        return _File(Path(flags.config), flags.config or '""', f"flag {CONFIG_FLAG}")
+    if CONFIG_ENV in environ:
+        name = environ[CONFIG_ENV]
+        return _File(Path(name), name or '""', f"environment {CONFIG_ENV}")
+    if file is not None:
+        return _File(file, file.name, "the caller")
+    return _File(DEFAULT_FILE, DEFAULT_FILE.name, None)
+
+
+def _from_file(file: _File, problems: list[Problem]) -> dict[str, Given]:
+    """Read the settings that `file` holds; report a file that cannot be read and keys that are not ours."""
+    given: dict[str, Given] = {}
+    for key, value in _read_toml(file, problems).items():
+        declaration = _BY_NAME.get(key)
+        if declaration is None or declaration.secret:
+            problems.append(_foreign_key(key, value, file.label))
+        else:
+            given[key] = Given(value, file.label)
+    return given
+
+
+def _read_toml(file: _File, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        if file.named_by is None and not file.path.exists():
+            return {}
+        content = file.path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        problems.append(Problem(f"{file.label} ({_named(file)}): cannot be read: {reason}"))
+        return {}
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problems.append(Problem(f"{file.label} ({_named(file)}): is not UTF-8 text (at line {line})"))
+    except ValueError as error:
+        problems.append(Problem(f"{file.label} ({_named(file)}): is not TOML: {error}"))
+    return {}
+
+
+def _named(file: _File) -> str:
+    return f"named by {file.named_by}" if file.named_by else "the default file"
+
+
+def _foreign_key(key: str, value: object, label: str) -> Problem:
+    """Report a key that may not stand in the file. Its value is not quoted: it may be a secret."""
+    declaration = _BY_NAME.get(key.lower())
+    if declaration is not None and declaration.secret:
+        return Problem(f"{key} ({label}): give it only by environment, as {declaration.env}", (key.lower(),))
+    if isinstance(value, dict):
+        return Problem(f"[{key}] ({label}): unknown table; settings stand at the top level")
+    known = [each.name for each in DECLARATIONS if not each.secret]
+    return Problem(f"{key} ({label}): unknown setting{suggestion(key.lower().replace('-', '_'), known)}")
+
+
+def _checked(given: Mapping[str, Given], problems: list[Problem]) -> dict[str, Any]:
+    """Return the values that pass the schema; report the others, each with its value and source."""
+    try:
+        loaded: dict[str, Any] = SettingsSchema().load({name: each.value for name, each in given.items()})
+    except ValidationError as error:
+        refusals = error.messages_dict
+        for name in (each.name for each in DECLARATIONS if each.name in refusals):
+            shown, source = _BY_NAME[name].quote(given[name].value), given[name].source
+            problems.extend(Problem(f"{name} = {shown} ({source}): {reason}", (name,)) for reason in refusals[name])
+        return dict(error.valid_data) if isinstance(error.valid_data, dict) else {}
+    return loaded

@@ -1,0 +1,1 @@
+"""The tests: engine and edges on fakes and an injected clock, and the real service on loopback."""
