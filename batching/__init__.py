@@ -1,0 +1,35 @@
+"""The engine: gathers calls into batches, sends them upstream and hands each client its own results.
+
+It knows nothing of HTTP servers or Flask. ``docs/design.md`` tells how the parts work together.
+"""
+
+from batching.batch_queue import BatchQueue, Limits
+from batching.batcher import Batcher, Observer, Upstream
+from batching.call import Batch, BatchKey, BatchReport, Call, Item
+from batching.clock import Clock, SystemClock
+from batching.errors import ProxyError
+from batching.monitor import UpstreamMonitor
+from batching.timing import AdaptiveTiming, FixedTiming, Timing
+from batching.upstream import UpstreamClient, UpstreamInfo
+
+__all__ = [
+    "AdaptiveTiming",
+    "Batch",
+    "BatchKey",
+    "BatchQueue",
+    "BatchReport",
+    "Batcher",
+    "Call",
+    "Clock",
+    "FixedTiming",
+    "Item",
+    "Limits",
+    "Observer",
+    "ProxyError",
+    "SystemClock",
+    "Timing",
+    "Upstream",
+    "UpstreamClient",
+    "UpstreamInfo",
+    "UpstreamMonitor",
+]

@@ -1,0 +1,389 @@
+"""Holds waiting calls, admits or refuses them, and says which batch is due; batcher threads block on it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batching.call import Batch, BatchKey, Call
+from batching.errors import (
+    BatcherDied,
+    ClientGone,
+    DeadlineExceeded,
+    Overloaded,
+    ProxyError,
+    ShuttingDown,
+)
+from batching.timing import DRAIN, HOLD, NEVER, NOW, Decision, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from batching.clock import Clock
+
+#: Only calls that waited this long (s) are asked whether their client is still there: a system call each,
+#: made under the lock, which would cost more than it saves where nobody waits.
+HANGUP_CHECK_AFTER = 0.05
+
+#: Lanes remembered for what their timing has learned; clients choose keys, so their number has to end.
+MAX_IDLE_LANES = 64
+
+
+@dataclass
+class Limits:
+    """The bounds of admission and of a batch. Mutable: the upstream may turn out to allow less."""
+
+    max_batch_size: int
+    max_batch_bytes: int
+    max_calls: int
+    max_queued_items: int
+    max_inflight_batches: int
+    #: Items that the upstream takes at once over all batches (its permits).
+    max_inflight_items: int = 1_000_000
+
+
+class Lane:
+    """The waiting calls of one key, oldest first, with the timing object that learned their manners."""
+
+    __slots__ = ("calls", "in_flight_items", "is_full", "key", "oldest", "timing", "waiting", "waiting_bytes")
+
+    def __init__(self, key: BatchKey, timing: Timing) -> None:
+        self.key = key
+        self.timing = timing
+        self.calls: deque[Call] = deque()
+        self.waiting = 0
+        self.waiting_bytes = 0
+        self.is_full = False
+        self.oldest = NEVER
+        self.in_flight_items = 0
+
+
+class _IdleThread:
+    """A batcher thread that waits for work, and the moment it will wake by itself."""
+
+    __slots__ = ("condition", "due")
+
+    def __init__(self, lock: threading.RLock, due: float) -> None:
+        self.condition = threading.Condition(lock)
+        self.due = due
+
+
+class BatchQueue:
+    """A thread-safe queue of calls that gives out batches.
+
+    Handler threads ``put`` and ``abandon``; batcher threads ``take`` and ``settle``. A batch is made up
+    only when a thread is there to send it, so while the upstream is busy the next batch grows. Whoever
+    changes the state works out when the next batch is due and wakes one idle thread only if none would
+    wake in time by itself: 32 arrivals wake a batcher once, not 32 times.
+    """
+
+    def __init__(self, limits: Limits, timing: Callable[[], Timing], clock: Clock) -> None:
+        """``timing`` makes the timing object of a new lane."""
+        self.limits = limits
+        self._timing = timing
+        self._clock = clock
+        # The lock guards all that follows, and every field of the calls and lanes inside (but the events).
+        # It is re-entrant so that a test's clock may let a call arrive while this thread "waits".
+        self._lock = threading.RLock()
+        self._lanes: OrderedDict[BatchKey, Lane] = OrderedDict()
+        self._busy: dict[BatchKey, Lane] = {}
+        self._batches: set[Batch] = set()
+        self._idle: list[_IdleThread] = []
+        #: When the first idle thread wakes by itself; ``NEVER`` while none keeps the time.
+        self._armed = NEVER
+        self._draining = False
+        self._closed = False
+        self.calls = 0
+        self.queued_items = 0
+        self.in_flight_items = 0
+
+    # ---- handler threads ------------------------------------------------------------------------
+
+    def put(self, call: Call) -> None:
+        """Queue all items of the call or none of them; never blocks.
+
+        Raises ``Overloaded`` beyond the limits and ``ShuttingDown`` once closed.
+        """
+        count = call.missing
+        with self._lock:
+            if self._closed:
+                raise ShuttingDown("the service is shutting down", retry_after=1)
+            if self.calls >= self.limits.max_calls:
+                raise Overloaded(f"{self.calls} requests are being served, no more are taken", retry_after=1)
+            if self.queued_items + count > self.limits.max_queued_items:
+                raise Overloaded(
+                    f"{self.queued_items} inputs are waiting, {count} more would exceed the limit", retry_after=1
+                )
+            call.arrived = now = self._clock.now()
+            self.calls += 1
+            lane = self._busy.get(call.key) or self._open(call.key)
+            if not lane.calls:
+                lane.oldest = now
+            lane.calls.append(call)
+            self.queued_items += count
+            self._resize(lane, count, sum(map(len, call.items)))
+            lane.timing.arrived(lane)
+            self._alert(self._decide(lane, now).due)
+
+    def abandon(self, call: Call, error: ProxyError) -> bool:
+        """End a call whose waiter gives up; its waiting items are never sent. False if it has ended already."""
+        with self._lock:
+            if call.done:
+                return False
+            self._drop(call, error)
+            return True
+
+    # ---- batcher threads ------------------------------------------------------------------------
+
+    def take(self) -> Batch | None:
+        """Block until a batch is due and return it; None once closed and drained."""
+        with self._lock:
+            while True:
+                now = self._clock.now()
+                lane, decision = self._next(now)
+                if lane is not None and decision.due <= now:
+                    if batch := self._form(lane, decision.reason, now):
+                        self._alert(self._next(now)[1].due)
+                        return batch
+                elif self._closed and not self.queued_items:
+                    return None
+                else:
+                    self._wait(decision.due, now)
+
+    def settle(self, batch: Batch, results: list[bytes] | None, error: ProxyError | None) -> list[Call]:
+        """End the batch with one result per item, or with an error for all; return the calls that ended.
+
+        The caller wakes them (``call.event.set()``), outside the lock. A batch that has been settled
+        already (its thread was given up for dead) changes nothing.
+        """
+        with self._lock:
+            if batch not in self._batches:
+                return []
+            now = self._clock.now()
+            self._batches.remove(batch)
+            self.in_flight_items -= len(batch.items)
+            lane = self._lanes.get(batch.key)
+            if lane is not None:
+                lane.in_flight_items -= len(batch.items)
+                if error is None:
+                    lane.timing.completed(len(batch.items), now - batch.taken_at, alone=batch.alone, now=now)
+            ended: list[Call] = []
+            position = 0
+            for call, start, stop in batch.parts:
+                count = stop - start
+                if not call.done:
+                    if results is not None:
+                        self._deliver(call, start, results[position : position + count])
+                    else:
+                        self._drop(call, error or ProxyError("the batch ended without a result"), wake=False)
+                    if call.done:
+                        call.batch_size = len(batch.items)
+                        call.reason = batch.reason
+                        call.queue_delay = batch.taken_at - call.arrived
+                        call.inference_time = now - batch.taken_at
+                        ended.append(call)
+                position += count
+            # The thread that settles goes on to `take`, so nobody else needs waking.
+            return ended
+
+    # ---- life and death -------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """From now on send whatever waits without delay; go on admitting calls."""
+        with self._lock:
+            self._draining = True
+            self._alert(NOW)
+
+    def close(self) -> None:
+        """Admit nothing more, send what waits without delay, then let ``take`` return None."""
+        with self._lock:
+            self._closed = self._draining = True
+            for thread in self._idle:
+                thread.condition.notify()
+            self._idle.clear()
+            self._armed = NEVER
+
+    def fail_orphans(self, living: Iterable[int]) -> list[Batch]:
+        """Fail the batches whose threads are not among ``living`` (thread identities); return them."""
+        with self._lock:
+            alive = set(living)
+            orphans = [batch for batch in self._batches if batch.owner not in alive]
+            error = BatcherDied("the thread that served this batch died; try again", retry_after=1)
+            for batch in orphans:
+                for call in self.settle(batch, None, error):
+                    call.event.set()
+            self._alert(self._next(self._clock.now())[1].due)
+            return orphans
+
+    def reject_all(self) -> int:
+        """Fail every call that has not ended; return how many there were."""
+        with self._lock:
+            error = ShuttingDown("the service stopped before this request was served", retry_after=1)
+            calls = [call for lane in self._busy.values() for call in lane.calls]
+            calls += [part.call for batch in self._batches for part in batch.parts]
+            rejected = 0
+            for call in calls:
+                rejected += self.abandon(call, error)
+            return rejected
+
+    @property
+    def in_flight(self) -> int:
+        """Batches upstream at present."""
+        return len(self._batches)
+
+    # ---- all below with the lock held -----------------------------------------------------------
+
+    def _open(self, key: BatchKey) -> Lane:
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key, self._timing())
+            if len(self._lanes) > MAX_IDLE_LANES:
+                self._forget_a_lane()
+        self._busy[key] = lane
+        return lane
+
+    def _forget_a_lane(self) -> None:
+        for key, lane in self._lanes.items():
+            if key not in self._busy and not lane.in_flight_items:
+                del self._lanes[key]
+                return
+
+    def _resize(self, lane: Lane, items: int, size: int) -> None:
+        """Count items and bytes in or out of a lane."""
+        lane.waiting += items
+        lane.waiting_bytes += size
+        lane.is_full = lane.waiting >= self.limits.max_batch_size or lane.waiting_bytes >= self.limits.max_batch_bytes
+
+    def _decide(self, lane: Lane, now: float) -> Decision:
+        if len(self._batches) >= self.limits.max_inflight_batches:
+            return HOLD
+        next_size = min(lane.waiting, self.limits.max_batch_size)
+        if self.in_flight_items and self.in_flight_items + next_size > self.limits.max_inflight_items:
+            return HOLD
+        if self._draining:
+            return DRAIN
+        return lane.timing.decide(lane, len(self._batches), now)
+
+    def _next(self, now: float) -> tuple[Lane | None, Decision]:
+        """Say which lane is due first; among those due already, the one whose head has waited longest."""
+        best: Lane | None = None
+        first = HOLD
+        for lane in self._busy.values():
+            decision = self._decide(lane, now)
+            if best is None or (max(decision.due, now), lane.oldest) < (max(first.due, now), best.oldest):
+                best, first = lane, decision
+        return best, first
+
+    def _wait(self, due: float, now: float) -> None:
+        """Sleep until woken, or until ``due`` unless another idle thread keeps that time already."""
+        thread = _IdleThread(self._lock, due if due < self._armed else NEVER)
+        self._armed = min(self._armed, due)
+        self._idle.append(thread)
+        self._clock.wait(thread.condition, None if thread.due == NEVER else thread.due - now)
+        if thread in self._idle:
+            self._idle.remove(thread)
+        self._armed = min((other.due for other in self._idle), default=NEVER)
+
+    def _alert(self, due: float) -> None:
+        """See to it that an idle thread looks again by ``due``; busy ones look when they come back."""
+        if due < self._armed and self._idle:
+            self._idle.pop().condition.notify()
+            self._armed = due
+
+    def _form(self, lane: Lane, reason: str, now: float) -> Batch | None:
+        """Take the batch out of the lane; None if all that waited there had lost its readers."""
+        batch = Batch(lane.key, reason, now)
+        limits = self.limits
+        size = 0
+        oldest = lane.oldest
+        while lane.calls and len(batch.items) < limits.max_batch_size:
+            call = lane.calls[0]
+            if call.done or self._has_no_reader(call, now):
+                if lane.calls and lane.calls[0] is call:
+                    lane.calls.popleft()
+                continue
+            stop, taken_bytes = self._share(call, limits.max_batch_size - len(batch.items), size)
+            if stop == call.taken:
+                break
+            batch.add(call, stop)
+            self.queued_items -= stop - call.taken
+            self._resize(lane, call.taken - stop, -taken_bytes)
+            size += taken_bytes
+            call.taken = stop
+            if stop == len(call.items):
+                lane.calls.popleft()
+        self._close_gap(lane)
+        if not batch.items:
+            return None
+        self._depart(batch, lane, oldest, now)
+        return batch
+
+    def _share(self, call: Call, room: int, size: int) -> tuple[int, int]:
+        """Say up to which item of the call fits beside ``size`` bytes, and how many bytes that adds."""
+        added = 0
+        stop = call.taken
+        for item in call.items[call.taken : call.taken + room]:
+            # An item that is too large for any batch travels alone: the upstream may judge it.
+            if size + added and size + added + len(item) > self.limits.max_batch_bytes:
+                break
+            added += len(item)
+            stop += 1
+        return stop, added
+
+    def _depart(self, batch: Batch, lane: Lane, oldest: float, now: float) -> None:
+        for other in self._batches:
+            other.alone = batch.alone = False
+        self._batches.add(batch)
+        self.in_flight_items += len(batch.items)
+        lane.in_flight_items += len(batch.items)
+        lane.timing.sent(lane, batch.reason, oldest, now)
+
+    def _has_no_reader(self, call: Call, now: float) -> bool:
+        """Whether nobody waits for this call any more; if so it is ended here."""
+        if call.deadline <= now:
+            self._drop(call, DeadlineExceeded("the deadline passed while the request was waiting"))
+        elif call.is_gone is not None and now - call.arrived >= HANGUP_CHECK_AFTER and call.is_gone():
+            self._drop(call, ClientGone("the client closed the connection while its request was waiting"))
+        return call.done
+
+    def _deliver(self, call: Call, start: int, results: list[bytes]) -> None:
+        if len(results) == len(call.items):
+            call.results = results
+        else:
+            if not call.results:
+                call.results = [b""] * len(call.items)
+            call.results[start : start + len(results)] = results
+        call.missing -= len(results)
+        if not call.missing:
+            self._end(call)
+
+    def _drop(self, call: Call, error: ProxyError, *, wake: bool = True) -> None:
+        """End a call with an error and take what is still waiting of it out of its lane's counts."""
+        call.error = error
+        self._end(call)
+        waiting = len(call.items) - call.taken
+        if waiting:
+            lane = self._busy[call.key]
+            self.queued_items -= waiting
+            self._resize(lane, -waiting, -sum(map(len, call.items[call.taken :])))
+            call.taken = len(call.items)
+            self._close_gap(lane)
+        if wake:
+            call.event.set()
+
+    def _end(self, call: Call) -> None:
+        call.done = True
+        self.calls -= 1
+
+    def _close_gap(self, lane: Lane) -> None:
+        """Keep a living call at the head of the lane, and the lane among the busy ones only while it has any."""
+        while lane.calls and lane.calls[0].done:
+            lane.calls.popleft()
+        if lane.calls:
+            lane.oldest = lane.calls[0].arrived
+        else:
+            lane.oldest = NEVER
+            self._busy.pop(lane.key, None)
+            self._lanes.move_to_end(lane.key)

@@ -1,0 +1,167 @@
+"""Runs the batcher threads: each takes a due batch, sends it upstream and wakes those who wait for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from batching.call import BatchReport
+from batching.errors import DeadlineExceeded, ProxyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from batching.batch_queue import BatchQueue
+    from batching.call import Batch, Call
+    from batching.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Upstream(Protocol):
+    """Whatever turns the items of a batch into results."""
+
+    def send(self, batch: Batch) -> list[bytes]:
+        """Return one result for each item, in order, or raise a ``ProxyError``."""
+        ...
+
+
+class Observer(Protocol):
+    """Whoever wants to know what the engine does. Called on batcher threads: be quick, do not raise."""
+
+    def on_batch(self, report: BatchReport) -> None:
+        """One batch has ended, and those who waited for it are awake."""
+        ...
+
+    def on_thread_death(self) -> None:
+        """A batcher thread died and was replaced."""
+        ...
+
+
+class Batcher:
+    """Gathers calls into batches. Handler threads ``submit`` and wait in ``result``.
+
+    ``threads`` daemon threads all run the same loop, leader and followers: there is no second queue and
+    no hand-over between them. A supervisor thread replaces those that die and fails their batches.
+    """
+
+    #: How often (s) the supervisor looks by itself; a dying thread normally calls it at once.
+    SUPERVISION_PERIOD = 1.0
+
+    def __init__(
+        self, queue: BatchQueue, upstream: Upstream, clock: Clock, *, threads: int, observers: Sequence[Observer] = ()
+    ) -> None:
+        self.queue = queue
+        self._upstream = upstream
+        self._clock = clock
+        self._thread_count = threads
+        self._observers = observers
+        self._threads: list[threading.Thread] = []
+        #: Threads on their way out: they still count as alive for a moment after they said so.
+        self._dying: list[threading.Thread] = []
+        self._supervisor: threading.Thread | None = None
+        self._attention = threading.Event()
+        self._stopping = False
+
+    # ---- handler threads ------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> None:
+        """Queue a call; raises ``Overloaded`` or ``ShuttingDown`` instead of waiting for room."""
+        self.queue.put(call)
+
+    def result(self, call: Call) -> list[bytes]:
+        """Wait for a submitted call and return its results in order; raises what ended it otherwise."""
+        if not self._clock.wait_for(call.event, call.deadline - self._clock.now()):
+            self.queue.abandon(call, DeadlineExceeded("the upstream's answer did not come before the deadline"))
+        if call.error is not None:
+            raise call.error.copy()
+        return call.results
+
+    # ---- batcher threads ------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Send batches until the queue is closed and drained. The body of every batcher thread."""
+        while batch := self.queue.take():
+            self._dispatch(batch)
+
+    def _dispatch(self, batch: Batch) -> None:
+        results: list[bytes] | None = None
+        error: ProxyError | None = None
+        began = self._clock.now()
+        try:
+            results = self._upstream.send(batch)
+        except ProxyError as failure:
+            error = failure
+        except Exception as failure:  # a bug of ours must not cost the thread, nor the clients their answer
+            log.exception("sending a batch failed unexpectedly")
+            error = ProxyError(f"unexpected {type(failure).__name__} while sending the batch")
+        latency = self._clock.now() - began
+        for call in self.queue.settle(batch, results, error):
+            call.event.set()
+        self._report(batch, error, latency)
+
+    def _report(self, batch: Batch, error: ProxyError | None, latency: float) -> None:
+        delays = [(batch.taken_at - part.call.arrived, part.stop - part.start) for part in batch.parts]
+        outcome = "ok" if error is None else error.outcome
+        report = BatchReport(batch.key.route, len(batch.items), batch.reason, outcome, delays, latency, error)
+        self._tell(lambda observer: observer.on_batch(report))
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            try:
+                what(observer)
+            except Exception:
+                log.exception("an observer failed")
+
+    # ---- life and death -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the batcher threads and their supervisor; call it in the process that serves."""
+        self._threads = [self._start_thread() for _ in range(self._thread_count)]
+        self._supervisor = threading.Thread(target=self._supervise, name="batcher-supervisor", daemon=True)
+        self._supervisor.start()
+
+    def stop(self, timeout: float) -> None:
+        """Drain for at most ``timeout`` seconds, then fail whatever is left with 503."""
+        self._stopping = True
+        self.queue.close()
+        self._attention.set()
+        end = self._clock.now() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, end - self._clock.now()))
+        rejected = self.queue.reject_all()
+        if rejected:
+            log.warning("stopped with %d requests unanswered; they get 503", rejected)
+
+    def _start_thread(self) -> threading.Thread:
+        thread = threading.Thread(target=self._live, name="batcher", daemon=True)
+        thread.start()
+        return thread
+
+    def _live(self) -> None:
+        try:
+            self.run()
+        except BaseException:  # SystemExit too would end the thread without a word
+            log.exception("a batcher thread died")
+            self._dying.append(threading.current_thread())
+            self._attention.set()
+
+    def _supervise(self) -> None:
+        while not self._stopping:
+            self._attention.wait(self.SUPERVISION_PERIOD)
+            self._attention.clear()
+            self.replace_the_dead()
+
+    def replace_the_dead(self) -> int:
+        """Fail the batches of dead threads with 503 and start new threads; return how many died."""
+        dead = [thread for thread in self._threads if thread in self._dying or not thread.is_alive()]
+        if self._stopping or not dead:
+            return 0
+        self._threads = [thread for thread in self._threads if thread not in dead]
+        self._dying.clear()
+        self.queue.fail_orphans(thread.ident for thread in self._threads if thread.ident is not None)
+        for _ in dead:
+            self._threads.append(self._start_thread())
+            self._tell(lambda observer: observer.on_thread_death())
+        return len(dead)

@@ -1,0 +1,124 @@
+"""Every way a request can fail inside the engine, each with the status and type its client is told.
+
+::
+
+    handler thread            queue                    batcher thread          upstream
+    Overloaded ────────────────┘
+    ShuttingDown ──────────────┘
+    DeadlineExceeded ──────────┤ ClientGone
+                               └─ BatcherDied ──────────────┤
+                                                            UpstreamUnavailable, UpstreamTimeout,
+                                                            UpstreamOverloaded, UpstreamRejected,
+                                                            UpstreamProtocolError
+
+``status`` is the HTTP status, ``error_type`` the word Text Embeddings Inference (TEI) uses for it,
+``outcome`` the label under which metrics count the items.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ProxyError(Exception):
+    """The root: something went wrong and the client is told what, in JSON."""
+
+    status: int = 500
+    error_type: str = "Unhandled"
+    outcome: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        """``retry_after``: seconds after which trying again makes sense; None says nothing."""
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+    def copy(self) -> ProxyError:
+        """Return an equal error that another thread may raise: a raised exception carries one traceback."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        twin.args = self.args
+        return twin
+
+
+class Overloaded(ProxyError):
+    """Admission refused the call: as many are already being served as the settings allow."""
+
+    status = 429
+    error_type = "Overloaded"
+    outcome = "shed"
+
+
+class ShuttingDown(ProxyError):
+    """The service is stopping and takes no new calls, or could not finish this one in time."""
+
+    status = 503
+    error_type = "Unhealthy"
+    outcome = "shutdown"
+
+
+class DeadlineExceeded(ProxyError):
+    """The call's deadline passed before its results came."""
+
+    status = 504
+    error_type = "Timeout"
+    outcome = "timeout"
+
+
+class ClientGone(ProxyError):
+    """The client hung up while its call was still waiting; nobody reads this answer."""
+
+    status = 499
+    error_type = "ClientClosedRequest"
+    outcome = "abandoned"
+
+
+class BatcherDied(ProxyError):
+    """The thread that carried the batch died; whether the upstream saw it is unknown."""
+
+    status = 503
+    error_type = "Unhealthy"
+
+
+class UpstreamError(ProxyError):
+    """The upstream failed while it handled the call (5xx, a reset connection)."""
+
+    status = 502
+    error_type = "Backend"
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The upstream cannot be reached, or says that it is not ready."""
+
+    status = 503
+    error_type = "Unhealthy"
+
+
+class UpstreamOverloaded(UpstreamError):
+    """The upstream answered 429: it has more work than it takes."""
+
+    status = 429
+    error_type = "Overloaded"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream did not finish its answer in the time it was given."""
+
+    status = 504
+    error_type = "Timeout"
+    outcome = "timeout"
+
+
+class UpstreamRejected(UpstreamError):
+    """The upstream refused the inputs (400, 413, 422); its status, and its type if known, are kept."""
+
+    outcome = "rejected"
+
+    def __init__(self, message: str, *, status: int, error_type: str = "Validation") -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type
+
+
+class UpstreamProtocolError(UpstreamError):
+    """The upstream's answer makes no sense (not JSON, wrong count, not vectors): nobody gets a part of it."""

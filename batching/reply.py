@@ -1,0 +1,39 @@
+"""Takes an upstream's reply apart into one raw slice per item, without parsing a single number.
+
+The slices are the upstream's own bytes: the client gets every digit as the upstream wrote it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from batching.errors import UpstreamProtocolError
+
+_array_of_raw = msgspec.json.Decoder(list[msgspec.Raw])
+_NUMBER_CHARACTERS = b"0123456789+-.eE, \t\r\n"
+
+
+def split_vectors(body: bytes, count: int) -> tuple[list[bytes], int]:
+    """Split ``[[…],[…]]`` into the JSON of its ``count`` vectors; return them and their dimension.
+
+    Raises ``UpstreamProtocolError`` if the body is not exactly that: valid JSON, ``count`` arrays of
+    numbers (no null, string, NaN or nested array), all of one length, none empty.
+    """
+    try:
+        vectors = [bytes(raw) for raw in _array_of_raw.decode(body)]
+    except (msgspec.DecodeError, RecursionError) as problem:
+        raise UpstreamProtocolError(f"the upstream's answer is not a JSON array: {problem}") from problem
+    if len(vectors) != count:
+        raise UpstreamProtocolError(f"the upstream answered {len(vectors)} vectors for {count} inputs")
+    dimension = vectors[0].count(b",") + 1
+    for vector in vectors:
+        # The syntax is known to be valid. With the characters of numbers gone, an array of numbers is `[]`.
+        if vector.translate(None, _NUMBER_CHARACTERS) != b"[]" or (dimension == 1 and _is_empty(vector)):
+            raise UpstreamProtocolError("the upstream's answer holds something that is not a vector of numbers")
+        if vector.count(b",") + 1 != dimension:
+            raise UpstreamProtocolError("the upstream's answer mixes vectors of different dimensions")
+    return vectors, dimension
+
+
+def _is_empty(vector: bytes) -> bool:
+    return not vector.strip(b"[] \t\r\n")

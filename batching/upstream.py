@@ -1,0 +1,244 @@
+"""Speaks to one TEI-compatible upstream: a batch in, one raw vector per item out, or one of our errors."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import requests
+from requests.adapters import DEFAULT_POOLBLOCK
+from urllib3.exceptions import HTTPError as Urllib3Error
+from urllib3.exceptions import NewConnectionError, ReadTimeoutError
+from urllib3.util import Timeout
+
+from batching.errors import (
+    ProxyError,
+    UpstreamError,
+    UpstreamOverloaded,
+    UpstreamProtocolError,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from batching.reply import split_vectors
+from batching.transport import BoundedAdapter, deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from batching.call import Batch, BatchKey
+
+#: Longest time (s) to wait for a TCP connection: on a network that works it takes milliseconds.
+CONNECT_TIMEOUT = 3.0
+#: Bytes that one item's vector may take in a reply: 16,384 numbers of 32 characters.
+MAX_REPLY_BYTES_PER_ITEM = 16_384 * 32
+#: Bytes of a reply that is not vectors: an error text, ``/info``.
+MAX_SMALL_REPLY_BYTES = 65_536
+#: Characters of an upstream's error text that are passed on.
+MAX_RELAYED_TEXT = 500
+#: Keys whose dimension is remembered.
+MAX_REMEMBERED_KEYS = 256
+
+
+class UpstreamInfo(NamedTuple):
+    """What an upstream says of its own limits (TEI's ``GET /info``); None where it says nothing."""
+
+    model_id: str | None
+    max_client_batch_size: int | None
+    max_concurrent_requests: int | None
+
+
+class UpstreamClient:
+    """A pooled ``requests`` session for one upstream.
+
+    Nothing of a client's request goes upstream but its items and options: no header, no cookie, no
+    credential. Redirects are not followed, proxies and netrc of the environment are not looked at.
+    """
+
+    def __init__(self, url: str, *, connections: int, timeout: float, api_key: str | None = None) -> None:
+        """``url`` without a trailing slash; ``connections`` kept open; ``timeout`` (s) of a whole call."""
+        self.url = url
+        self._timeout = timeout
+        self._dimensions: dict[BatchKey, int] = {}
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(_NoCookies())
+        adapter = BoundedAdapter(pool_connections=1, pool_maxsize=connections, pool_block=DEFAULT_POOLBLOCK)
+        self._session.mount(url, adapter)
+        self._session.headers.clear()
+        self._session.headers.update(
+            {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "auto-batching-proxy"}
+        )
+        if api_key is not None:
+            self._session.headers["Authorization"] = f"Bearer {api_key}"
+
+    def send(self, batch: Batch) -> list[bytes]:
+        """Post the batch; return the JSON of one vector per item, in order, as the upstream wrote it.
+
+        Raises an ``UpstreamError``. The call ends by the time-out or the batch's deadline, whichever is first.
+        """
+        count = len(batch.items)
+        body = b'{"inputs":[' + b",".join(batch.items) + b"]" + batch.key.options + b"}"
+        end = min(time.monotonic() + self._timeout, batch.deadline)
+        status, headers, reply = self._call(
+            "POST", batch.key.route, body, end, MAX_SMALL_REPLY_BYTES + count * MAX_REPLY_BYTES_PER_ITEM
+        )
+        if status != 200:
+            raise _refusal(status, headers, reply, count)
+        vectors, dimension = split_vectors(reply, count)
+        self._check_dimension(batch.key, dimension)
+        return vectors
+
+    def is_healthy(self, timeout: float) -> bool:
+        """Whether ``GET /health`` answers 200 within ``timeout`` seconds."""
+        try:
+            return self._call("GET", "/health", None, time.monotonic() + timeout, MAX_SMALL_REPLY_BYTES)[0] == 200
+        except ProxyError:
+            return False
+
+    def info(self, timeout: float) -> UpstreamInfo | None:
+        """Read the upstream's own limits within ``timeout`` seconds; None if it does not tell."""
+        try:
+            status, _, reply = self._call("GET", "/info", None, time.monotonic() + timeout, MAX_SMALL_REPLY_BYTES)
+            said = msgspec.json.decode(reply) if status == 200 else None
+        except (ProxyError, msgspec.DecodeError):
+            return None
+        if not isinstance(said, dict):
+            return None
+        model = said.get("model_id")
+        return UpstreamInfo(
+            model if isinstance(model, str) else None,
+            _positive(said.get("max_client_batch_size")),
+            _positive(said.get("max_concurrent_requests")),
+        )
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    def _call(
+        self, method: str, route: str, body: bytes | None, end: float, max_bytes: int
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Make one HTTP call that ends by the monotonic moment ``end``; return status, headers and body."""
+        left = end - time.monotonic()
+        if left <= 0:
+            raise UpstreamTimeout("no time was left to ask the upstream")
+        headers = {"Content-Type": "application/json"} if body is not None else None
+        try:
+            with (
+                deadline(end),
+                self._session.request(
+                    method,
+                    self.url + route,
+                    data=body,
+                    headers=headers,
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=Timeout(connect=min(CONNECT_TIMEOUT, left), read=left),  # type: ignore[arg-type]
+                ) as response,
+            ):
+                return response.status_code, dict(response.headers), _read(response, max_bytes)
+        except (requests.RequestException, Urllib3Error, OSError, ValueError) as problem:
+            raise _translated(problem) from problem
+
+    def _check_dimension(self, key: BatchKey, dimension: int) -> None:
+        known = self._dimensions.get(key)
+        if known == dimension:
+            return
+        if len(self._dimensions) >= MAX_REMEMBERED_KEYS:
+            self._dimensions.clear()
+        if known is not None:
+            # Another model behind the same address? The next answer decides: forget, do not lock up.
+            del self._dimensions[key]
+            raise UpstreamProtocolError(f"the upstream's vectors changed from {known} to {dimension} dimensions")
+        self._dimensions[key] = dimension
+
+
+class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]
+    """A batch has many owners: whatever the upstream sets for one must not be sent back for another."""
+
+    def set_ok(self, cookie: Any, request: Any) -> bool:  # noqa: ARG002
+        return False
+
+
+def _read(response: requests.Response, max_bytes: int) -> bytes:
+    """Read the body whole; raises ``UpstreamProtocolError`` for framing or sizes that cannot be trusted."""
+    headers = response.headers
+    if headers.get("Content-Encoding", "identity") != "identity":
+        raise UpstreamProtocolError("the upstream compressed its answer, though it was asked not to")
+    length = headers.get("Content-Length")
+    if length is None and "chunked" not in headers.get("Transfer-Encoding", "").lower():
+        # Without framing, half an answer looks like a whole one.
+        raise UpstreamProtocolError("the upstream's answer has neither a length nor chunks")
+    if length is not None and length.isdigit() and int(length) > max_bytes:
+        raise UpstreamProtocolError(f"the upstream's answer of {length} bytes is too long")
+    body: bytes = response.raw.read(max_bytes + 1, decode_content=False)
+    if len(body) > max_bytes:
+        raise UpstreamProtocolError(f"the upstream's answer is longer than {max_bytes} bytes")
+    return body
+
+
+def _translated(problem: Exception) -> ProxyError:
+    """Say in our words what went wrong between us and the upstream."""
+    causes = list(_causes(problem))
+    # `OSError` covers `requests`' own root, so the order of these questions matters.
+    if any(isinstance(cause, requests.ConnectTimeout | NewConnectionError) for cause in causes):
+        return UpstreamUnavailable("the upstream cannot be reached", retry_after=1)
+    if any(isinstance(cause, TimeoutError | requests.Timeout | ReadTimeoutError) for cause in causes):
+        return UpstreamTimeout("the upstream did not answer in time")
+    return UpstreamError("the upstream broke the connection before its answer was complete")
+
+
+def _causes(problem: BaseException | None) -> Iterable[BaseException]:
+    """Walk down what an exception was raised from, was raised over, or wraps as an argument."""
+    seen: set[int] = set()
+    waiting = [problem]
+    while waiting:
+        cause = waiting.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None)]
+        waiting += [arg for arg in cause.args if isinstance(arg, BaseException)]
+
+
+def _refusal(status: int, headers: dict[str, str], reply: bytes, count: int) -> ProxyError:
+    """Turn an answer other than 200 into the error that the batch's clients get."""
+    retry_after = _seconds(headers.get("Retry-After"))
+    if status in {400, 413, 422}:
+        if count > 1:
+            # The text may quote any of the inputs, and they belong to different clients.
+            return UpstreamRejected(f"the upstream refused this batch of {count} inputs", status=status)
+        text, error_type = _said(reply)
+        return UpstreamRejected(text or "the upstream refused this input", status=status, error_type=error_type)
+    if status == 429:
+        return UpstreamOverloaded("the upstream is overloaded", retry_after=retry_after or 1)
+    if status == 503:
+        return UpstreamUnavailable("the upstream is not ready", retry_after=retry_after or 1)
+    return UpstreamError(f"the upstream answered with status {status}")
+
+
+def _said(reply: bytes) -> tuple[str, str]:
+    """Return the text and type of an upstream's error body, empty and ``Validation`` where it has none."""
+    try:
+        said = msgspec.json.decode(reply)
+    except msgspec.DecodeError:
+        return "", "Validation"
+    if not isinstance(said, dict):
+        return "", "Validation"
+    text, error_type = said.get("error"), said.get("error_type")
+    return (
+        text[:MAX_RELAYED_TEXT] if isinstance(text, str) else "",
+        error_type if isinstance(error_type, str) and error_type.isalnum() else "Validation",
+    )
+
+
+def _seconds(value: str | None) -> float | None:
+    """Read a ``Retry-After`` in seconds; the date form and nonsense count as absent."""
+    return float(value) if value is not None and value.isdigit() and len(value) < 6 else None
+
+
+def _positive(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

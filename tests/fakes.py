@@ -1,0 +1,97 @@
+"""Hand-written stand-ins: a clock that only moves when told, an upstream that answers from memory."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import json
+from typing import TYPE_CHECKING
+
+from batching import Batch, BatchKey, Call
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+KEY = BatchKey("/embed")
+
+
+class FakeClock:
+    """Time that passes only while somebody waits, and then jumps to the next thing that happens.
+
+    ``at(moment, action)`` schedules an action. ``wait`` runs the next action due before the time-out, or jumps to
+    the time-out. An endless wait with nothing scheduled is a deadlock, and fails the test.
+    """
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self._order = itertools.count()
+        self._actions: list[tuple[float, int, Callable[[], object]]] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def at(self, moment: float, action: Callable[[], object]) -> None:
+        heapq.heappush(self._actions, (moment, next(self._order), action))
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        self._pass(timeout)
+
+    def wait_for(self, event: threading.Event, timeout: float) -> bool:
+        end = self.time + timeout
+        while not event.is_set() and self.time < end:
+            self._pass(end - self.time)
+        return event.is_set()
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, running what is scheduled meanwhile."""
+        end = self.time + seconds
+        while self.time < end:
+            self._pass(end - self.time)
+
+    def _pass(self, timeout: float | None) -> None:
+        if self._actions and (timeout is None or self._actions[0][0] <= self.time + timeout):
+            moment, _, action = heapq.heappop(self._actions)
+            self.time = max(self.time, moment)
+            action()
+        elif timeout is None:
+            raise AssertionError("deadlock: a thread waits for ever and nothing is scheduled")
+        else:
+            self.time += timeout
+
+
+def vector_of(item: bytes) -> bytes:
+    """Return the JSON of a vector that nobody but this item has."""
+    digest = hashlib.sha256(item).digest()
+    return json.dumps([byte / 256 for byte in digest[:8]], separators=(",", ":")).encode()
+
+
+class FakeUpstream:
+    """Answers every batch with hash-derived vectors, after ``latency(size)`` seconds of the fake clock."""
+
+    def __init__(self, clock: FakeClock | None = None, latency: Callable[[int], float] = lambda size: 0.0) -> None:
+        self.batches: list[Batch] = []
+        self.failures: list[Exception] = []
+        self._clock = clock
+        self._latency = latency
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(batch.items) for batch in self.batches]
+
+    def send(self, batch: Batch) -> list[bytes]:
+        self.batches.append(batch)
+        if self._clock is not None:
+            self._clock.sleep(self._latency(len(batch.items)))
+        if self.failures:
+            raise self.failures.pop(0)
+        return [vector_of(item) for item in batch.items]
+
+
+def items_of(*texts: str) -> list[bytes]:
+    return [json.dumps(text).encode() for text in texts]
+
+
+def call_of(*texts: str, key: BatchKey = KEY, deadline: float = 1e9) -> Call:
+    return Call(items_of(*texts), key, deadline)
