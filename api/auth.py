@@ -1,0 +1,37 @@
+"""Asks for the API key, where one is set, on everything but health, metrics and documentation (as TEI does)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
+from flask import Flask, request
+
+from api.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OPEN_ENDPOINTS = ("/health", "/health/live", "/health/ready", "/metrics")
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def register(app: Flask, api_key: str | None) -> None:
+    """Refuse requests without ``Authorization: Bearer KEY`` with 401; do nothing if no key is set."""
+    if api_key is not None:
+        app.before_request(_guard(_digest(f"Bearer {api_key}")))
+
+
+def _guard(expected: bytes) -> Callable[[], None]:
+    def check() -> None:
+        if request.path in OPEN_ENDPOINTS:
+            return
+        # Digests are of one length and ASCII: the comparison tells nothing by its time, and never raises.
+        if not hmac.compare_digest(_digest(request.headers.get("Authorization", "")), expected):
+            raise RequestError(401, "the API key is missing or wrong: send Authorization: Bearer KEY")
+
+    return check

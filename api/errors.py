@@ -1,0 +1,90 @@
+"""Turns every failure into the one JSON error body, whoever noticed it: us, Flask, Werkzeug or gunicorn."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from api.request_id import request_id
+from batching.errors import ProxyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+#: The ``error_type`` of failures that have no TEI name.
+ERROR_TYPES = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    408: "RequestTimeout",
+    411: "LengthRequired",
+    413: "PayloadTooLarge",
+    414: "UriTooLong",
+    415: "UnsupportedMediaType",
+    417: "ExpectationFailed",
+    431: "HeadersTooLarge",
+    501: "NotImplemented",
+}
+
+
+class RequestError(ProxyError):
+    """The request itself is at fault: its ``status`` and a message that says where."""
+
+    def __init__(self, status: int, message: str, *, error_type: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type or ERROR_TYPES[status]
+
+
+def error_body(message: str, error_type: str, identity: str) -> bytes:
+    """Return the JSON that every error carries."""
+    return msgspec.json.encode({"error": message, "error_type": error_type, "request_id": identity})
+
+
+def retry_after_header(seconds: float) -> str:
+    """Return whole seconds, spread over three so that refused clients do not return as one crowd."""
+    return str(math.ceil(seconds) + random.randrange(3))  # noqa: S311 - spreading load, not secrets
+
+
+def _render(status: int, message: str, error_type: str, headers: Mapping[str, str] | None = None) -> Response:
+    response = Response(error_body(message, error_type, request_id(request.environ)), status, headers)
+    response.mimetype = "application/json"
+    return response
+
+
+def _on_proxy_error(error: ProxyError) -> Response:
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = retry_after_header(error.retry_after)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _render(error.status, error.message, error.error_type, headers)
+
+
+def _on_http_exception(error: HTTPException) -> Response:
+    """Keep what Werkzeug says (404, 405 with ``Allow`` …), but in JSON."""
+    status = error.code or 500
+    kept = {name: value for name, value in error.get_headers(request.environ) if name in {"Allow", "Location"}}
+    return _render(status, error.description or error.name, ERROR_TYPES.get(status, "Unhandled"), kept)
+
+
+def _on_anything_else(error: Exception) -> Response:
+    log.error("unexpected error, request %s", request_id(request.environ), exc_info=error)
+    return _render(500, "an unexpected error happened; it is in the service's log", "Unhandled")
+
+
+def register(app: Flask) -> None:
+    """Install the handlers; Flask picks the one for the nearest class."""
+    app.register_error_handler(ProxyError, _on_proxy_error)
+    app.register_error_handler(HTTPException, _on_http_exception)
+    app.register_error_handler(Exception, _on_anything_else)

@@ -1,0 +1,134 @@
+"""Owns every metric: names, labels and buckets, the observer that feeds them, and ``/metrics`` itself."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_flask_exporter import PrometheusMetrics
+
+from batching.timing import REASONS
+
+if TYPE_CHECKING:
+    from batching import BatchQueue, BatchReport
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1000)
+_STARTED = "autobatch.started"
+
+
+class Metrics:
+    """Feeds on what the engine reports and on what Flask answers.
+
+    No label takes a value that a client can choose, so the number of series is bounded. Children are looked
+    up once, not for each request.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        """``registry``: a fresh one by default, so that several apps can live in one process."""
+        self.registry = registry = CollectorRegistry() if registry is None else registry
+        self._queue: BatchQueue | None = None
+        self._queue_depth = Gauge(
+            "autobatch_queue_depth_items",
+            "Items waiting to be sent.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._calls = Gauge(
+            "autobatch_calls_in_progress",
+            "Requests admitted and not yet answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._in_flight = Gauge(
+            "autobatch_in_flight_batches",
+            "Batches that are upstream at present.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._batch_size = Histogram(
+            "autobatch_batch_size_items", "Items per upstream call.", buckets=_SIZES, registry=registry
+        )
+        batches = Counter("autobatch_batches_total", "Batches by why they were sent.", ["reason"], registry=registry)
+        self._batches = {reason: batches.labels(reason) for reason in REASONS}
+        self._queue_delay = Histogram(
+            "autobatch_queue_delay_seconds",
+            "Time that requests wait until their batch is sent.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._upstream_latency = Histogram(
+            "autobatch_upstream_latency_seconds", "Time of one upstream call.", buckets=_SECONDS, registry=registry
+        )
+        self._upstream_calls = Counter(
+            "autobatch_upstream_calls_total", "Upstream calls by how they ended.", ["result"], registry=registry
+        )
+        self._items = Counter("autobatch_items_total", "Items by what became of them.", ["outcome"], registry=registry)
+        self._items_ok = self._items.labels("ok")
+        self._thread_deaths = Counter(
+            "autobatch_batcher_thread_deaths_total", "Batcher threads that died and were replaced.", registry=registry
+        )
+        self._http = Histogram(
+            "autobatch_http_request_duration_seconds",
+            "Time from the first look at a request to its answer.",
+            ["route", "status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._http_children: dict[tuple[str, int], Any] = {}
+
+    # ---- what the engine reports ----------------------------------------------------------------
+
+    def on_batch(self, report: BatchReport) -> None:
+        self._batch_size.observe(report.size)
+        self._batches[report.reason].inc()
+        self._upstream_latency.observe(report.upstream_latency)
+        self._upstream_calls.labels(report.outcome if report.error is None else report.error.error_type).inc()
+        for delay, _ in report.queue_delays:
+            self._queue_delay.observe(delay)
+        self._refresh()
+
+    def on_thread_death(self) -> None:
+        self._thread_deaths.inc()
+
+    def count_items(self, outcome: str, count: int) -> None:
+        """Count items whose fate is sealed; each item is counted exactly once."""
+        (self._items_ok if outcome == "ok" else self._items.labels(outcome)).inc(count)
+
+    def watch(self, queue: BatchQueue) -> None:
+        """Read the gauges off this queue."""
+        self._queue = queue
+
+    def _refresh(self) -> None:
+        if self._queue is not None:
+            self._queue_depth.set(self._queue.queued_items)
+            self._calls.set(self._queue.calls)
+            self._in_flight.set(self._queue.in_flight)
+
+    # ---- what Flask answers ---------------------------------------------------------------------
+
+    def register(self, app: Flask) -> None:
+        """Time every request and serve ``/metrics``."""
+        app.before_request(self._begin)
+        app.after_request(self._end)
+        # The exporter brings the endpoint, in one process or over several; its own defaults would label
+        # by path and method, which clients choose, and cost more than all of the above.
+        PrometheusMetrics(app, path="/metrics", export_defaults=False, registry=self.registry)
+
+    def _begin(self) -> None:
+        environ = request.environ
+        environ[_STARTED] = time.perf_counter()
+        if environ["PATH_INFO"] == "/metrics":
+            self._refresh()
+
+    def _end(self, response: Response) -> Response:
+        environ = request.environ
+        rule = request.url_rule
+        labels = (rule.rule if rule is not None else "unmatched", response.status_code)
+        child = self._http_children.get(labels)
+        if child is None:
+            child = self._http_children[labels] = self._http.labels(*labels)
+        child.observe(time.perf_counter() - environ[_STARTED])
+        return response

@@ -1,0 +1,144 @@
+"""Puts the service together, and is its command line: ``python app.py --help``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+import api
+from batching import (
+    AdaptiveTiming,
+    Batcher,
+    BatchQueue,
+    FixedTiming,
+    Limits,
+    SystemClock,
+    Timing,
+    UpstreamClient,
+    UpstreamMonitor,
+)
+from config import DECLARATIONS, SettingsError, load_settings
+from config.active import active
+from config.flags import CONFIG_ENV, parse_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config import Settings
+
+__version__ = "0.1.0"
+
+#: Seconds by which answers may be late when the service stops, on top of the longest deadline.
+STOP_MARGIN = 5.0
+
+
+class Proxy:
+    """The long-lived objects behind one app, and their life: ``start`` after the fork, ``drain``, ``stop``."""
+
+    def __init__(self, settings: Settings) -> None:
+        if len(settings.inference_url) != 1:
+            raise ValueError("exactly one inference_url is needed here")
+        clock = SystemClock()
+        limits, wanted = _limits(settings), _limits(settings)
+        # The upstream connections that batches use, and one for the monitor.
+        self._upstream = UpstreamClient(
+            settings.inference_url[0],
+            connections=settings.max_inflight_batches + 1,
+            timeout=settings.upstream_timeout,
+            api_key=settings.inference_api_key,
+        )
+        self.monitor = UpstreamMonitor(self._upstream, limits, wanted, clock)
+        self.queue = BatchQueue(limits, lambda: _timing(settings), clock)
+        self.metrics = api.Metrics()
+        self.metrics.watch(self.queue)
+        self.batcher = Batcher(
+            self.queue,
+            self._upstream,
+            clock,
+            threads=settings.max_inflight_batches,
+            observers=[self.metrics, self.monitor],
+        )
+        self._stop_timeout = min(settings.request_timeout, settings.upstream_timeout)
+        self.draining = False
+
+    def start(self) -> None:
+        """Start the threads. Call it in the process that serves: threads do not survive a fork."""
+        self.batcher.start()
+        self.monitor.start()
+
+    def drain(self) -> None:
+        """Be no longer ready, and send what waits without delay; requests that still come are served."""
+        self.draining = True
+        self.queue.drain()
+
+    def stop(self) -> None:
+        """Finish what was accepted, refuse what comes, end the threads."""
+        self.draining = True
+        self.batcher.stop(self._stop_timeout)
+        self.monitor.stop()
+        self._upstream.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_batch_size=settings.max_batch_size,
+        max_batch_bytes=settings.max_batch_bytes,
+        max_calls=settings.max_concurrent_requests,
+        max_queued_items=settings.max_queued_items,
+        max_inflight_batches=settings.max_inflight_batches,
+    )
+
+
+def _timing(settings: Settings) -> Timing:
+    if settings.batch_timing == "fixed":
+        return FixedTiming(settings.max_wait)
+    return AdaptiveTiming(settings.max_batch_size, settings.max_wait, settings.upstream_parallelism)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the WSGI app. Its ``extensions["proxy"]`` has to be started before it can answer.
+
+    Under gunicorn the settings are those that the configuration file has read.
+    """
+    settings = active() if settings is None else settings
+    app = Flask("auto-batching-proxy", static_folder=None)
+    app.extensions["proxy"] = proxy = Proxy(settings)
+    api.register(
+        app,
+        settings=settings,
+        batcher=proxy.batcher,
+        upstream=proxy.monitor,
+        metrics=proxy.metrics,
+        is_draining=lambda: proxy.draining,
+    )
+    return app
+
+
+def main(argv: Sequence[str]) -> None:
+    """Check the settings, hand the flags on as environment, and become gunicorn."""
+    try:
+        settings = load_settings(argv, version=__version__)
+    except SettingsError as problem:
+        sys.exit(str(problem))
+    root = Path(__file__).resolve().parent
+    given = {
+        each.env: _text(getattr(settings, each.name))
+        for each in DECLARATIONS
+        if settings.source(each.name).startswith("flag ")
+    }
+    if (file := parse_flags(argv).config) is not None:
+        given[CONFIG_ENV] = file
+    arguments = ["-m", "gunicorn", "-c", str(root / "gunicorn.conf.py"), "--chdir", str(root), "app:create_app()"]
+    os.execve(sys.executable, [sys.executable, *arguments], os.environ | given)  # noqa: S606
+
+
+def _text(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

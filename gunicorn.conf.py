@@ -1,0 +1,125 @@
+"""gunicorn's settings: each value is derived from ours or explained, and the hooks that start and stop the service.
+
+Read by the master at the start and again at SIGHUP; the workers inherit what it found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from app import STOP_MARGIN, __version__
+from config import SettingsError, banner, sizing_problems, thread_count, worker_connections
+from config.active import activate, active, read_again
+from config.logs import logging_config
+from embedded.supervisor import EmbeddedServer
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
+
+# Connections are files: take as many as the system lets us have.
+_hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (_hard_limit, _hard_limit))
+
+try:
+    _settings = read_again()
+except SettingsError as _problem:
+    sys.exit(str(_problem))
+if _problems := sizing_problems(_settings, open_files_limit=_hard_limit):
+    sys.exit(str(SettingsError(_problems)))
+
+bind = _settings.bind
+# One process has one queue: more processes split the same clients over smaller batches.
+workers = _settings.workers
+worker_class = "api.worker.ProxyWorker"
+# Every waiting request holds a thread, and some are kept for health checks and for saying 429.
+threads = thread_count(_settings)
+worker_connections = worker_connections(_settings, _hard_limit)
+# The master's heartbeat check of a worker's main loop. It says nothing about requests: those have deadlines.
+timeout = 30
+# Longer than the deadline of any request that was accepted.
+graceful_timeout = int(_settings.request_timeout + STOP_MARGIN)
+# Longer than the idle time-out of common load balancers (60 s), so that they close first and never race us.
+keepalive = 75
+# The app is loaded after the fork: its locks, sockets and threads belong to one process.
+preload_app = False
+# Costs a sixth of the throughput; metrics and response headers tell more.
+accesslog = None
+logconfig_dict = logging_config(_settings)
+# The heartbeat file lives in memory: a slow disk must not look like a dead worker.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+# Not used, and its socket wants a writable home.
+control_socket_disable = True
+# A header that could be mistaken for another is refused, not dropped; no peer is trusted to rewrite the scheme.
+header_map = "refuse"
+forwarded_allow_ips = ""
+limit_request_fields = 50
+limit_request_field_size = 4096
+proc_name = "auto-batching-proxy"
+
+
+def _ensure_upstream(server: Arbiter) -> None:
+    """Without an upstream in the settings, see that the embedded server runs, and make it the upstream.
+
+    The master object keeps it: this file is read anew at each SIGHUP.
+    """
+    settings = active()
+    if not settings.embedded:
+        return
+    if getattr(server, "embedded_server", None) is None:
+        server.embedded_server = EmbeddedServer(threads=settings.embedded_threads)
+        server.embedded_url = server.embedded_server.start()
+    sources = {**settings.sources, "inference_url": "embedded server"}
+    activate(dataclasses.replace(settings, inference_url=(server.embedded_url,), sources=sources))
+
+
+def _announce(server: Arbiter) -> None:
+    """Show what is in force, and where it came from."""
+    urls = " ".join(f"http://{listener.cfg_addr[0]}:{listener.sock.getsockname()[1]}" for listener in server.LISTENERS)
+    sys.stderr.write(banner(active(), version=__version__, url=urls) + "\n")
+    sys.stderr.flush()
+
+
+def on_starting(server: Arbiter) -> None:
+    """Start the embedded server, if it is wanted, before the first worker is forked."""
+    _ensure_upstream(server)
+
+
+def on_reload(server: Arbiter) -> None:
+    """SIGHUP: the settings have been read again; the embedded server goes on running."""
+    _ensure_upstream(server)
+    _announce(server)
+
+
+def when_ready(server: Arbiter) -> None:
+    """Refuse a sizing that only gunicorn's own command line could have spoiled; then say what is running."""
+    problems = sizing_problems(active(), threads=server.cfg.threads)
+    if problems or server.cfg.worker_class_str not in {worker_class, "gthread"}:
+        server.log.error("%s", SettingsError(problems) if problems else f"worker_class must be {worker_class}")
+        server.halt(exit_status=1)
+    _announce(server)
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Start the engine's threads in the process that serves."""
+    worker.wsgi.extensions["proxy"].start()
+
+
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """Finish what was accepted."""
+    proxy = getattr(worker.wsgi, "extensions", {}).get("proxy")
+    if proxy is not None:
+        proxy.stop()
+
+
+def on_exit(server: Arbiter) -> None:
+    """End the embedded server, after the workers."""
+    if (embedded := getattr(server, "embedded_server", None)) is not None:
+        embedded.stop()
