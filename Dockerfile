@@ -1,0 +1,27 @@
+# syntax=docker/dockerfile:1
+
+# Wheels are made in one stage and installed in another, so that no build tool reaches the image.
+FROM python:3.13-slim AS wheels
+WORKDIR /wheels
+COPY requirements.txt .
+RUN pip wheel --no-cache-dir --wheel-dir /wheels -r requirements.txt
+
+FROM python:3.13-slim
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
+    pip install --no-cache-dir --no-index --find-links=/wheels -r /wheels/requirements.txt
+WORKDIR /srv
+# Code and settings only: the embedded model is for trying things out, an image is for a real upstream.
+COPY app.py gunicorn.conf.py config.toml ./
+COPY config config
+COPY batching batching
+COPY api api
+COPY embedded/__init__.py embedded/supervisor.py embedded/weights.py embedded/
+# A number, so that Kubernetes can check that it is not root.
+USER 65532:65532
+EXPOSE 3000
+# slim has no curl. Alive is what a restart can mend; whether the upstream answers is /health/ready.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '3000') + '/health/live', timeout=2)"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["python", "app.py"]
