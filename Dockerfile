@@ -3,7 +3,7 @@
 # Wheels are made in one stage and installed in another, so that no build tool reaches the image.
 FROM python:3.13-slim AS wheels
 WORKDIR /wheels
-COPY requirements.txt .
+COPY requirements.txt constraints.txt ./
 RUN pip wheel --no-cache-dir --wheel-dir /wheels -r requirements.txt
 
 FROM python:3.13-slim

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
-RUN_NEEDS := requirements.txt requirements-embedded.txt requirements-model.txt
+RUN_NEEDS := constraints.txt requirements.txt requirements-embedded.txt requirements-model.txt
 
 .DEFAULT_GOAL := help
 
