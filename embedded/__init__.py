@@ -1,0 +1,8 @@
+"""The embedded default: a small TEI-compatible server round a real model, run as a child of the proxy.
+
+It is for demonstration and small loads, not a production model server.
+On purpose it never batches across requests: that is the proxy's work, and here it shows.
+Nothing is imported here, so that the proxy can import `embedded.supervisor` without numpy or onnxruntime.
+"""
+
+__version__ = "1.0.0"
