@@ -4,7 +4,7 @@ from config.banner import banner, effective_settings
 from config.declare import Declaration
 from config.errors import Problem, SettingsError
 from config.settings import DECLARATIONS, Settings, SettingsSchema
-from config.sizing import sizing_problems, thread_count, worker_connections
+from config.sizing import idle_threads, sizing_problems, thread_count, worker_connections
 from config.sources import load_settings
 from config.table import markdown_table, toml_file
 
@@ -17,6 +17,7 @@ __all__ = [
     "SettingsSchema",
     "banner",
     "effective_settings",
+    "idle_threads",
     "load_settings",
     "markdown_table",
     "sizing_problems",

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from config.errors import SettingsError
+from config.sizing import sizing_problems
 from config.sources import load_settings
 
 if TYPE_CHECKING:
@@ -28,15 +29,22 @@ def active() -> Settings:
     return load_settings() if _active is None else _active
 
 
-def read_again() -> Settings:
+def read_again(open_files_limit: int | None = None) -> Settings:
     """Read the settings again, as SIGHUP asks; a mistake in them leaves the last good ones in force.
 
     Raises ``SettingsError`` only where there are no last good ones: at the start.
     """
     try:
-        return activate(load_settings())
+        return activate(_read(open_files_limit))
     except SettingsError as problem:
         if _active is None:
             raise
         log.error("the new settings are not used, the last good ones stay: %s", problem)  # noqa: TRY400
         return _active
+
+
+def _read(open_files_limit: int | None) -> Settings:
+    settings = load_settings()
+    if problems := sizing_problems(settings, open_files_limit=open_files_limit):
+        raise SettingsError(problems)
+    return settings

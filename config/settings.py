@@ -113,7 +113,16 @@ class Settings:
         0,
         (0, 20_000),
         "threads",
-        "Threads of a worker. 0 derives them: max_concurrent_requests, and 16 for health, metrics and 429s.",
+        "Threads of a worker. 0 derives them: max_concurrent_requests, 64 that wait for the next request of their "
+        "client, and 16 for health, metrics and 429s.",
+    )
+
+    cpu_affinity: str = choice(
+        _SERVER,
+        "auto",
+        ("auto", "off"),
+        "auto keeps each worker on one core, the one with the fewest others: its threads run one at a time "
+        "anyway, and so hand over without waking another core.",
     )
 
     log_level: str = choice(

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: Threads above admission that answer health checks, metrics and rejections while all requests wait.
 SPARE_THREADS = 16
+#: Threads that may stay with an idle connection and wait for its next request, instead of the poller.
+IDLE_THREADS = 64
 #: Fewer spare threads than this and one burst of rejections starves the health check.
 LEAST_SPARE_THREADS = 8
 #: Connections above the threads: idle keep-alive clients, and those about to be told 429.
@@ -23,7 +25,12 @@ RESERVED_FILES = 128
 
 def thread_count(settings: Settings) -> int:
     """Return gunicorn's `threads` for each worker, derived where the setting is 0."""
-    return settings.threads or settings.max_concurrent_requests + SPARE_THREADS
+    return settings.threads or settings.max_concurrent_requests + IDLE_THREADS + SPARE_THREADS
+
+
+def idle_threads(settings: Settings) -> int:
+    """Return how many threads of a worker may wait with an idle connection: those that nobody else may need."""
+    return max(0, thread_count(settings) - settings.max_concurrent_requests - SPARE_THREADS)
 
 
 def worker_connections(settings: Settings, open_files_limit: int) -> int:

@@ -47,7 +47,7 @@ def test_secrets_show_only_whether_they_are_set() -> None:
 
 
 def test_derived_threads_are_shown_as_the_number_they_are() -> None:
-    assert row(Settings(max_concurrent_requests=64), "threads") == ["80", "(derived)"]
+    assert row(Settings(max_concurrent_requests=64), "threads") == ["144", "(derived)"]
     assert row(Settings(threads=600), "threads") == ["600", "(set", "in", "code)"]
 
 

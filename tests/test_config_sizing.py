@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from config import Settings, sizing_problems, thread_count, worker_connections
+from config import Settings, idle_threads, sizing_problems, thread_count, worker_connections
 
 
 def only_problem(settings: Settings, threads: int | None = None, open_files_limit: int | None = None) -> str:
@@ -17,8 +17,14 @@ def test_the_defaults_fit() -> None:
 
 
 def test_threads_derive_from_admission_with_spare_ones() -> None:
-    assert thread_count(Settings(max_concurrent_requests=100)) == 116
+    assert thread_count(Settings(max_concurrent_requests=100)) == 180
     assert thread_count(Settings(max_concurrent_requests=100, threads=300)) == 300
+
+
+def test_idle_connections_keep_only_threads_that_nobody_else_may_need() -> None:
+    assert idle_threads(Settings(max_concurrent_requests=100)) == 64
+    assert idle_threads(Settings(max_concurrent_requests=100, threads=126)) == 10
+    assert idle_threads(Settings(max_concurrent_requests=100, threads=108)) == 0
 
 
 def test_too_few_threads_would_queue_requests_out_of_sight() -> None:
