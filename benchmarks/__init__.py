@@ -1,0 +1,1 @@
+"""Measuring tools: a simulated accelerator, a load generator, comparisons and their peers."""
