@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from batching import relay
 from batching.call import Batch, BatchKey, Call
 from batching.errors import (
     BatcherDied,
@@ -124,8 +125,9 @@ class BatchQueue:
             lane.calls.append(call)
             self.queued_items += count
             self._resize(lane, count, sum(map(len, call.items)))
-            lane.timing.arrived(lane)
-            self._alert(self._decide(lane, now).due)
+            lane.timing.arrived(lane, count, now)
+            if self._has_room(lane):
+                self._alert(self._decide(lane, now).due)
 
     def abandon(self, call: Call, error: ProxyError) -> bool:
         """End a call whose waiter gives up; its waiting items are never sent. False if it has ended already."""
@@ -148,6 +150,7 @@ class BatchQueue:
                         self._alert(self._next(now)[1].due)
                         return batch
                 elif self._closed and not self.queued_items:
+                    self._alert(NOW)  # the others that idle have nothing to wait for either
                     return None
                 else:
                     self._wait(decision.due, now)
@@ -155,7 +158,7 @@ class BatchQueue:
     def settle(self, batch: Batch, results: list[bytes] | None, error: ProxyError | None) -> list[Call]:
         """End the batch with one result per item, or with an error for all; return the calls that ended.
 
-        The caller wakes them (``call.event.set()``), outside the lock. A batch that has been settled
+        The caller wakes them (``relay.wake``), outside the lock. A batch that has been settled
         already (its thread was given up for dead) changes nothing.
         """
         with self._lock:
@@ -167,8 +170,7 @@ class BatchQueue:
             lane = self._lanes.get(batch.key)
             if lane is not None:
                 lane.in_flight_items -= len(batch.items)
-                if error is None:
-                    lane.timing.completed(len(batch.items), now - batch.taken_at, alone=batch.alone, now=now)
+                lane.timing.completed(lane, batch, now, ok=error is None)
             ended: list[Call] = []
             position = 0
             for call, start, stop in batch.parts:
@@ -185,6 +187,7 @@ class BatchQueue:
                         call.inference_time = now - batch.taken_at
                         ended.append(call)
                 position += count
+            relay.link(ended)
             # The thread that settles goes on to `take`, so nobody else needs waking.
             return ended
 
@@ -239,16 +242,18 @@ class BatchQueue:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(key, self._timing())
-            if len(self._lanes) > MAX_IDLE_LANES:
-                self._forget_a_lane()
         self._busy[key] = lane
+        while len(self._lanes) > MAX_IDLE_LANES and self._forget_a_lane():
+            pass
         return lane
 
-    def _forget_a_lane(self) -> None:
+    def _forget_a_lane(self) -> bool:
+        """Forget the lane that has been idle longest; False if none is idle."""
         for key, lane in self._lanes.items():
             if key not in self._busy and not lane.in_flight_items:
                 del self._lanes[key]
-                return
+                return True
+        return False
 
     def _resize(self, lane: Lane, items: int, size: int) -> None:
         """Count items and bytes in or out of a lane."""
@@ -259,12 +264,14 @@ class BatchQueue:
     def _decide(self, lane: Lane, now: float) -> Decision:
         if len(self._batches) >= self.limits.max_inflight_batches:
             return HOLD
-        next_size = min(lane.waiting, self.limits.max_batch_size)
-        if self.in_flight_items and self.in_flight_items + next_size > self.limits.max_inflight_items:
-            return HOLD
         if self._draining:
             return DRAIN
         return lane.timing.decide(lane, len(self._batches), now)
+
+    def _has_room(self, lane: Lane) -> bool:
+        """Whether the upstream has permits left for the lane's next batch; a batch alone is always let through."""
+        next_size = min(lane.waiting, self.limits.max_batch_size)
+        return not self.in_flight_items or self.in_flight_items + next_size <= self.limits.max_inflight_items
 
     def _next(self, now: float) -> tuple[Lane | None, Decision]:
         """Say which lane is due first; among those due already, the one whose head has waited longest."""
@@ -274,6 +281,9 @@ class BatchQueue:
             decision = self._decide(lane, now)
             if best is None or (max(decision.due, now), lane.oldest) < (max(first.due, now), best.oldest):
                 best, first = lane, decision
+        if best is not None and not self._has_room(best):
+            # The others wait too: small batches that slip past would keep a large one out for ever.
+            return best, HOLD
         return best, first
 
     def _wait(self, due: float, now: float) -> None:
@@ -281,10 +291,12 @@ class BatchQueue:
         thread = _IdleThread(self._lock, due if due < self._armed else NEVER)
         self._armed = min(self._armed, due)
         self._idle.append(thread)
-        self._clock.wait(thread.condition, None if thread.due == NEVER else thread.due - now)
-        if thread in self._idle:
-            self._idle.remove(thread)
-        self._armed = min((other.due for other in self._idle), default=NEVER)
+        try:
+            self._clock.wait(thread.condition, None if thread.due == NEVER else thread.due - now)
+        finally:  # a thread that dies here must not be the one that is woken
+            if thread in self._idle:
+                self._idle.remove(thread)
+            self._armed = min((other.due for other in self._idle), default=NEVER)
 
     def _alert(self, due: float) -> None:
         """See to it that an idle thread looks again by ``due``; busy ones look when they come back."""
@@ -295,16 +307,15 @@ class BatchQueue:
     def _form(self, lane: Lane, reason: str, now: float) -> Batch | None:
         """Take the batch out of the lane; None if all that waited there had lost its readers."""
         batch = Batch(lane.key, reason, now)
-        limits = self.limits
+        most = self.limits.max_batch_size  # read once: the monitor may change it meanwhile
         size = 0
-        oldest = lane.oldest
-        while lane.calls and len(batch.items) < limits.max_batch_size:
+        while lane.calls and len(batch.items) < most:
             call = lane.calls[0]
             if call.done or self._has_no_reader(call, now):
                 if lane.calls and lane.calls[0] is call:
                     lane.calls.popleft()
                 continue
-            stop, taken_bytes = self._share(call, limits.max_batch_size - len(batch.items), size)
+            stop, taken_bytes = self._share(call, most - len(batch.items), size)
             if stop == call.taken:
                 break
             batch.add(call, stop)
@@ -317,7 +328,7 @@ class BatchQueue:
         self._close_gap(lane)
         if not batch.items:
             return None
-        self._depart(batch, lane, oldest, now)
+        self._depart(batch, lane, now)
         return batch
 
     def _share(self, call: Call, room: int, size: int) -> tuple[int, int]:
@@ -332,13 +343,14 @@ class BatchQueue:
             stop += 1
         return stop, added
 
-    def _depart(self, batch: Batch, lane: Lane, oldest: float, now: float) -> None:
+    def _depart(self, batch: Batch, lane: Lane, now: float) -> None:
         for other in self._batches:
             other.alone = batch.alone = False
+        beside = len(self._batches)
         self._batches.add(batch)
         self.in_flight_items += len(batch.items)
         lane.in_flight_items += len(batch.items)
-        lane.timing.sent(lane, batch.reason, oldest, now)
+        lane.timing.sent(lane, batch, len(batch.items), beside, now)
 
     def _has_no_reader(self, call: Call, now: float) -> bool:
         """Whether nobody waits for this call any more; if so it is ended here."""

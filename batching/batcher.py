@@ -6,8 +6,9 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from batching import relay
 from batching.call import BatchReport
-from batching.errors import DeadlineExceeded, ProxyError
+from batching.errors import DeadlineExceeded, ProxyError, UpstreamProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +75,7 @@ class Batcher:
         """Wait for a submitted call and return its results in order; raises what ended it otherwise."""
         if not self._clock.wait_for(call.event, call.deadline - self._clock.now()):
             self.queue.abandon(call, DeadlineExceeded("the upstream's answer did not come before the deadline"))
+        relay.woken(call)
         if call.error is not None:
             raise call.error.copy()
         return call.results
@@ -96,9 +98,12 @@ class Batcher:
         except Exception as failure:  # a bug of ours must not cost the thread, nor the clients their answer
             log.exception("sending a batch failed unexpectedly")
             error = ProxyError(f"unexpected {type(failure).__name__} while sending the batch")
+        if results is not None and len(results) != len(batch.items):
+            # Whoever speaks to the upstream has checked this; but the wrong client's vector is the worst failure.
+            error = UpstreamProtocolError(f"{len(results)} results came for {len(batch.items)} inputs")
+            results = None
         latency = self._clock.now() - began
-        for call in self.queue.settle(batch, results, error):
-            call.event.set()
+        relay.wake(self.queue.settle(batch, results, error))
         self._report(batch, error, latency)
 
     def _report(self, batch: Batch, error: ProxyError | None, latency: float) -> None:
@@ -159,7 +164,9 @@ class Batcher:
         if self._stopping or not dead:
             return 0
         self._threads = [thread for thread in self._threads if thread not in dead]
-        self._dying.clear()
+        for thread in dead:
+            if thread in self._dying:
+                self._dying.remove(thread)
         self.queue.fail_orphans(thread.ident for thread in self._threads if thread.ident is not None)
         for _ in dead:
             self._threads.append(self._start_thread())

@@ -36,6 +36,7 @@ class Call:
         "done",
         "error",
         "event",
+        "follower",
         "inference_time",
         "is_gone",
         "items",
@@ -55,6 +56,8 @@ class Call:
         is_gone: Callable[[], bool] | None = None,
     ) -> None:
         """``deadline``: a moment on the engine's clock. ``is_gone``: whether the client has hung up."""
+        if not items:
+            raise ValueError("a call has at least one item")
         self.items = items
         self.key = key
         self.deadline = deadline
@@ -68,6 +71,8 @@ class Call:
         self.results: list[bytes] = []
         self.error: ProxyError | None = None
         self.done = False
+        #: Whose waiter this call's waiter wakes in turn (``relay``).
+        self.follower: Call | None = None
         # About the batch that ended the call, for the response headers.
         self.batch_size = 0
         self.reason = ""

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 PROBE_TIMEOUT = 2.0
 #: Seconds between probes while the upstream is well, and the first and the longest while it is not.
 WELL_PERIOD, FIRST_RETRY, LAST_RETRY = 5.0, 0.5, 5.0
+#: Seconds for which one look answers everybody, however many batches fail.
+SHORTEST_PERIOD = 0.1
 
 
 class Probed(Protocol):
@@ -69,12 +71,15 @@ class UpstreamMonitor:
         self._wake = threading.Event()
         self._stopping = False
         self._checked_at = float("-inf")
+        #: Whether a batch has failed since the last probe began.
+        self._doubted = False
         self.ready = False
 
     def check(self, max_age: float) -> bool:
         """Whether the upstream answers, as seen at most ``max_age`` seconds ago; probes if need be."""
         with self._probing:
-            if self._clock.now() - self._checked_at > max_age:
+            if self._clock.now() - self._checked_at > (min(max_age, SHORTEST_PERIOD) if self._doubted else max_age):
+                self._doubted = False
                 self._note(self._upstream.is_healthy(PROBE_TIMEOUT))
             return self.ready
 
@@ -97,7 +102,7 @@ class UpstreamMonitor:
     def on_batch(self, report: BatchReport) -> None:
         """Look again at once when a batch failed in a way that says something about the upstream."""
         if isinstance(report.error, UpstreamError) and not isinstance(report.error, UpstreamRejected) and self.ready:
-            self._checked_at = float("-inf")
+            self._doubted = True
             self._wake.set()
 
     def on_thread_death(self) -> None:
@@ -113,7 +118,7 @@ class UpstreamMonitor:
         self._wake.set()
 
     def _run(self) -> None:
-        for period in self._periods(lambda: self.check(max_age=0.1)):
+        for period in self._periods(lambda: self.check(SHORTEST_PERIOD)):
             self._wake.wait(period)
             self._wake.clear()
 

@@ -23,6 +23,8 @@ from urllib3.util.ssl_ import create_urllib3_context
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from requests import PreparedRequest
+
 
 class _Call(threading.local):
     """The deadline of the call that this thread is making."""
@@ -91,7 +93,13 @@ class _BoundedPool(HTTPConnectionPool):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """A ``requests`` adapter whose pooled connections obey ``deadline``. It never retries by itself."""
+    """A ``requests`` adapter for one upstream, whose pooled connections obey ``deadline``.
+
+    It never retries by itself, and does not work out anew for each call what never changes here: which pool
+    serves the address, and that no proxy does.
+    """
+
+    _pool: Any = None
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         context = create_urllib3_context()
@@ -99,3 +107,11 @@ class BoundedAdapter(HTTPAdapter):
         context.sslsocket_class = _BoundedTLSSocket
         super().init_poolmanager(*args, ssl_context=context, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _BoundedPool, "https": HTTPSConnectionPool}
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self._pool
+
+    def request_url(self, request: PreparedRequest, proxies: Any) -> str:  # noqa: ARG002
+        return request.path_url

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import requests
-from requests.adapters import DEFAULT_POOLBLOCK
 from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 from urllib3.util import Timeout
@@ -25,7 +24,7 @@ from batching.reply import split_vectors
 from batching.transport import BoundedAdapter, deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from batching.call import Batch, BatchKey
 
@@ -61,11 +60,12 @@ class UpstreamClient:
         self.url = url
         self._timeout = timeout
         self._dimensions: dict[BatchKey, int] = {}
+        self._templates: dict[tuple[str, str], requests.PreparedRequest] = {}
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(_NoCookies())
-        adapter = BoundedAdapter(pool_connections=1, pool_maxsize=connections, pool_block=DEFAULT_POOLBLOCK)
-        self._session.mount(url, adapter)
+        self._adapter = BoundedAdapter(pool_connections=1, pool_maxsize=connections)
+        self._session.mount(url, self._adapter)
         self._session.headers.clear()
         self._session.headers.update(
             {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "auto-batching-proxy"}
@@ -93,16 +93,16 @@ class UpstreamClient:
     def is_healthy(self, timeout: float) -> bool:
         """Whether ``GET /health`` answers 200 within ``timeout`` seconds."""
         try:
-            return self._call("GET", "/health", None, time.monotonic() + timeout, MAX_SMALL_REPLY_BYTES)[0] == 200
+            return self._call("GET", "/health", None, time.monotonic() + timeout)[0] == 200
         except ProxyError:
             return False
 
     def info(self, timeout: float) -> UpstreamInfo | None:
         """Read the upstream's own limits within ``timeout`` seconds; None if it does not tell."""
         try:
-            status, _, reply = self._call("GET", "/info", None, time.monotonic() + timeout, MAX_SMALL_REPLY_BYTES)
+            status, _, reply = self._call("GET", "/info", None, time.monotonic() + timeout)
             said = msgspec.json.decode(reply) if status == 200 else None
-        except (ProxyError, msgspec.DecodeError):
+        except (ProxyError, msgspec.DecodeError, RecursionError):
             return None
         if not isinstance(said, dict):
             return None
@@ -118,29 +118,39 @@ class UpstreamClient:
         self._session.close()
 
     def _call(
-        self, method: str, route: str, body: bytes | None, end: float, max_bytes: int
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Make one HTTP call that ends by the monotonic moment ``end``; return status, headers and body."""
+        self, method: str, route: str, body: bytes | None, end: float, max_bytes: int | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Make one HTTP call that ends by the monotonic moment ``end``; return status, headers and body.
+
+        With ``max_bytes`` the body of a 200 is whole and no longer than that, or an error is raised.
+        """
         left = end - time.monotonic()
         if left <= 0:
             raise UpstreamTimeout("no time was left to ask the upstream")
-        headers = {"Content-Type": "application/json"} if body is not None else None
+        request = self._template(method, route).copy()
+        if body is not None:
+            request.body = body
+            request.headers["Content-Length"] = str(len(body))
+        timeout = Timeout(connect=min(CONNECT_TIMEOUT, left), read=left)
         try:
-            with (
-                deadline(end),
-                self._session.request(
-                    method,
-                    self.url + route,
-                    data=body,
-                    headers=headers,
-                    stream=True,
-                    allow_redirects=False,
-                    timeout=Timeout(connect=min(CONNECT_TIMEOUT, left), read=left),  # type: ignore[arg-type]
-                ) as response,
-            ):
-                return response.status_code, dict(response.headers), _read(response, max_bytes)
+            # Through the session's adapter rather than `session.request`: preparing, merging and redirecting cost
+            # more than all the rest of the call, and there is nothing to prepare, merge or follow.
+            with deadline(end), self._adapter.send(request, stream=True, timeout=timeout) as response:  # type: ignore[arg-type]
+                status = response.status_code
+                if status == 200 and max_bytes is not None:
+                    return status, response.headers, _read(response, max_bytes)
+                return status, response.headers, _read_text(response)
         except (requests.RequestException, Urllib3Error, OSError, ValueError) as problem:
             raise _translated(problem) from problem
+
+    def _template(self, method: str, route: str) -> requests.PreparedRequest:
+        """Return the request for this route as the session prepares it, all but its body."""
+        template = self._templates.get((method, route))
+        if template is None:
+            headers = {"Content-Type": "application/json"} if method == "POST" else None
+            request = requests.Request(method, self.url + route, headers=headers)
+            template = self._templates[method, route] = self._session.prepare_request(request)
+        return template
 
     def _check_dimension(self, key: BatchKey, dimension: int) -> None:
         known = self._dimensions.get(key)
@@ -150,7 +160,7 @@ class UpstreamClient:
             self._dimensions.clear()
         if known is not None:
             # Another model behind the same address? The next answer decides: forget, do not lock up.
-            del self._dimensions[key]
+            self._dimensions.pop(key, None)  # another thread may have come to the same conclusion
             raise UpstreamProtocolError(f"the upstream's vectors changed from {known} to {dimension} dimensions")
         self._dimensions[key] = dimension
 
@@ -167,16 +177,32 @@ def _read(response: requests.Response, max_bytes: int) -> bytes:
     headers = response.headers
     if headers.get("Content-Encoding", "identity") != "identity":
         raise UpstreamProtocolError("the upstream compressed its answer, though it was asked not to")
-    length = headers.get("Content-Length")
-    if length is None and "chunked" not in headers.get("Transfer-Encoding", "").lower():
+    is_chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
+    length = None if is_chunked else _whole_number(headers.get("Content-Length"))
+    if length is None and not is_chunked:
         # Without framing, half an answer looks like a whole one.
         raise UpstreamProtocolError("the upstream's answer has neither a length nor chunks")
-    if length is not None and length.isdigit() and int(length) > max_bytes:
+    if length is not None and length > max_bytes:
         raise UpstreamProtocolError(f"the upstream's answer of {length} bytes is too long")
     body: bytes = response.raw.read(max_bytes + 1, decode_content=False)
     if len(body) > max_bytes:
         raise UpstreamProtocolError(f"the upstream's answer is longer than {max_bytes} bytes")
+    if length is not None and len(body) < length:
+        # urllib3 says nothing of this when it is asked for more than there is.
+        raise UpstreamError("the upstream broke the connection before its answer was complete")
     return body
+
+
+def _read_text(response: requests.Response) -> bytes:
+    """Read what goes with a status that says enough by itself: as much as comes whole, or nothing.
+
+    Load balancers answer 503 without framing, for example; that is no nonsense, and the status counts.
+    """
+    try:
+        text: bytes = response.raw.read(MAX_SMALL_REPLY_BYTES, decode_content=False)
+    except (Urllib3Error, OSError):
+        return b""
+    return text
 
 
 def _translated(problem: Exception) -> ProxyError:
@@ -200,11 +226,12 @@ def _causes(problem: BaseException | None) -> Iterable[BaseException]:
             continue
         seen.add(id(cause))
         yield cause
-        waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None)]
-        waiting += [arg for arg in cause.args if isinstance(arg, BaseException)]
+        waiting += [cause.__cause__, cause.__context__]
+        # A `reason` may be a text as well: that of an `SSLError` is.
+        waiting += [each for each in (getattr(cause, "reason", None), *cause.args) if isinstance(each, BaseException)]
 
 
-def _refusal(status: int, headers: dict[str, str], reply: bytes, count: int) -> ProxyError:
+def _refusal(status: int, headers: Mapping[str, str], reply: bytes, count: int) -> ProxyError:
     """Turn an answer other than 200 into the error that the batch's clients get."""
     retry_after = _seconds(headers.get("Retry-After"))
     if status in {400, 413, 422}:
@@ -224,7 +251,7 @@ def _said(reply: bytes) -> tuple[str, str]:
     """Return the text and type of an upstream's error body, empty and ``Validation`` where it has none."""
     try:
         said = msgspec.json.decode(reply)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return "", "Validation"
     if not isinstance(said, dict):
         return "", "Validation"
@@ -237,7 +264,13 @@ def _said(reply: bytes) -> tuple[str, str]:
 
 def _seconds(value: str | None) -> float | None:
     """Read a ``Retry-After`` in seconds; the date form and nonsense count as absent."""
-    return float(value) if value is not None and value.isdigit() and len(value) < 6 else None
+    seconds = _whole_number(value)
+    return float(seconds) if seconds is not None and seconds < 100_000 else None
+
+
+def _whole_number(value: str | None) -> int | None:
+    # Headers are Latin-1, where some superscripts are "digits" that `int` does not read.
+    return int(value) if value is not None and value.isdecimal() and len(value) < 16 else None
 
 
 def _positive(value: object) -> int | None:

@@ -8,24 +8,33 @@ import itertools
 import json
 from typing import TYPE_CHECKING
 
-from batching import Batch, BatchKey, Call
+from batching import Batch, BatchKey, BatchQueue, Call, FixedTiming, Limits
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from batching import Timing
+
 KEY = BatchKey("/embed")
+
+
+class Deadlock(AssertionError):
+    """Somebody waits for ever, and nothing is scheduled that could change that."""
 
 
 class FakeClock:
     """Time that passes only while somebody waits, and then jumps to the next thing that happens.
 
-    ``at(moment, action)`` schedules an action. ``wait`` runs the next action due before the time-out, or jumps to
-    the time-out. An endless wait with nothing scheduled is a deadlock, and fails the test.
+    ``at(moment, action)`` schedules an action. ``wait`` runs the actions due before the time-out until one of
+    them notifies the condition, or jumps to the time-out: as with a real condition, who is not notified sleeps
+    on. An endless wait with nothing scheduled raises ``Deadlock``, and fails the test.
     """
 
     def __init__(self) -> None:
         self.time = 0.0
+        #: How many waits were ended by a notification.
+        self.notifications = 0
         self._order = itertools.count()
         self._actions: list[tuple[float, int, Callable[[], object]]] = []
 
@@ -36,7 +45,12 @@ class FakeClock:
         heapq.heappush(self._actions, (moment, next(self._order), action))
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        self._pass(timeout)
+        end = None if timeout is None else self.time + timeout
+        notified: list[bool] = []
+        condition.notify = lambda n=1: notified.append(True)  # type: ignore[method-assign]
+        while not notified and (end is None or self.time < end):
+            self._pass(None if end is None else end - self.time)
+        self.notifications += bool(notified)
 
     def wait_for(self, event: threading.Event, timeout: float) -> bool:
         end = self.time + timeout
@@ -56,7 +70,7 @@ class FakeClock:
             self.time = max(self.time, moment)
             action()
         elif timeout is None:
-            raise AssertionError("deadlock: a thread waits for ever and nothing is scheduled")
+            raise Deadlock("a thread waits for ever and nothing is scheduled")
         else:
             self.time += timeout
 
@@ -95,3 +109,20 @@ def items_of(*texts: str) -> list[bytes]:
 
 def call_of(*texts: str, key: BatchKey = KEY, deadline: float = 1e9) -> Call:
     return Call(items_of(*texts), key, deadline)
+
+
+def limits_of(**limits: int) -> Limits:
+    """Return limits that nothing runs into, but for those given."""
+    roomy = {
+        "max_batch_size": 32,
+        "max_batch_bytes": 1_000_000,
+        "max_calls": 1000,
+        "max_queued_items": 1000,
+        "max_inflight_batches": 4,
+    }
+    return Limits(**roomy | limits)
+
+
+def queue_of(clock: FakeClock, timing: Callable[[], Timing] = lambda: FixedTiming(0.1), **limits: int) -> BatchQueue:
+    """Return a queue that sends when a batch is full or its first item has waited 100 ms."""
+    return BatchQueue(limits_of(**limits), timing, clock)

@@ -1,0 +1,186 @@
+"""A deadline bounds everything that a connection sends and receives, however slowly the other side goes."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batching import Batch, UpstreamClient
+from batching.errors import UpstreamError, UpstreamTimeout
+from batching.transport import _BoundedSocket, deadline
+from tests import chaos
+from tests.chaos import Chaos
+from tests.concurrency import Nursery
+from tests.fakes import KEY, call_of, vector_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+#: Seconds by which a bounded operation may end late.
+LATE = 0.25
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[_BoundedSocket, socket.socket]]:
+    """A bounded socket and the other end."""
+    near, far = socket.socketpair()
+    with _BoundedSocket(near.family, near.type, near.proto, fileno=near.detach()) as bounded, far:
+        yield bounded, far
+
+
+def assert_ends_in(seconds: float, action: Callable[[], object]) -> None:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError), deadline(began + seconds):
+        action()
+    assert seconds <= time.monotonic() - began < seconds + LATE
+
+
+# Sockets
+
+
+def test_reading_ends_at_the_deadline_though_bytes_keep_coming(pair: tuple[_BoundedSocket, socket.socket]) -> None:
+    near, far = pair
+    stopping = threading.Event()
+
+    def drip() -> None:
+        while not stopping.wait(0.02):
+            far.send(b"x")
+
+    with Nursery() as nursery, near.makefile("rb") as stream:
+        nursery.start(drip)
+        assert_ends_in(0.2, lambda: stream.read(1_000_000))
+        stopping.set()
+
+
+def test_writing_ends_at_the_deadline_if_nobody_reads(pair: tuple[_BoundedSocket, socket.socket]) -> None:
+    near, _ = pair
+    assert_ends_in(0.2, lambda: near.sendall(b"x" * 50_000_000))
+
+
+def test_after_the_deadline_nothing_is_tried(pair: tuple[_BoundedSocket, socket.socket]) -> None:
+    near, far = pair
+    far.send(b"there")
+    with deadline(time.monotonic() - 1):
+        for action in (lambda: near.sendall(b"x"), lambda: near.recv_into(bytearray(5))):
+            with pytest.raises(TimeoutError):
+                action()
+    assert near.recv(5) == b"there"
+
+
+def test_a_deadline_is_of_its_thread_and_of_its_block(pair: tuple[_BoundedSocket, socket.socket]) -> None:
+    near, far = pair
+    entered, done = threading.Event(), threading.Event()
+
+    def late_thread() -> None:
+        with deadline(time.monotonic() - 1):
+            entered.set()
+            done.wait(10)
+
+    with Nursery() as nursery:
+        nursery.start(late_thread)
+        entered.wait(10)
+        with deadline(time.monotonic() - 1):
+            pass
+        near.sendall(b"hello")
+        done.set()
+    assert far.recv(5) == b"hello"
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 with its key, signed by itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
+    subprocess.run(
+        [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", path.with_suffix(".crt")],
+        check=True,
+        capture_output=True,
+    )
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
+
+
+@pytest.fixture
+def upstream(certificate: Path) -> Iterator[Chaos]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Chaos(tls=context) as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def client(upstream: Chaos, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[UpstreamClient]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_suffix(".crt")))
+    client = UpstreamClient(upstream.url, connections=1, timeout=0.5)
+    yield client
+    client.close()
+
+
+def batch_of(text: str) -> Batch:
+    batch = Batch(KEY, "full", time.monotonic())
+    batch.add(call_of(text, deadline=time.monotonic() + 60), 1)
+    return batch
+
+
+def test_an_upstream_behind_tls_is_asked_over_one_connection(upstream: Chaos, client: UpstreamClient) -> None:
+    for text in ("a", "b" * 500_000, "c"):
+        batch = batch_of(text)
+        assert client.send(batch) == [vector_of(item) for item in batch.items]
+    assert upstream.connections == 1
+
+
+def test_a_certificate_nobody_vouches_for_is_not_trusted(upstream: Chaos) -> None:
+    client = UpstreamClient(upstream.url, connections=1, timeout=0.5)
+    with pytest.raises(UpstreamError) as raised:
+        client.send(batch_of("secret"))
+    assert raised.value.status in {502, 503}
+    assert upstream.requests == []
+    client.close()
+
+
+@pytest.mark.parametrize("fault", [chaos.hang, chaos.drip_headers, chaos.drip_body, chaos.hang_in_the_body])
+def test_the_deadline_holds_behind_tls(upstream: Chaos, client: UpstreamClient, fault: chaos.Fault) -> None:
+    upstream.script(fault)
+    began = time.monotonic()
+    with pytest.raises(UpstreamTimeout):
+        client.send(batch_of("a"))
+    assert time.monotonic() - began < 0.5 + LATE
+
+
+def test_a_request_that_is_read_slowly_is_bounded_behind_tls(
+    upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_slowly(stream: object) -> None:
+        while not upstream.stopping.wait(0.02) and stream.read(65_536):  # type: ignore[attr-defined]
+            pass
+
+    monkeypatch.setattr(chaos, "_read_request", read_slowly)
+    batch = batch_of("a" * 20_000_000)
+    began = time.monotonic()
+    with pytest.raises(UpstreamTimeout):
+        client.send(batch)
+    assert time.monotonic() - began < 0.5 + LATE
+
+
+def test_a_handshake_that_hangs_is_bounded(certificate: Path) -> None:
+    with Chaos(accepting=False) as silent:
+        client = UpstreamClient(silent.url.replace("http:", "https:"), connections=1, timeout=0.3)
+        began = time.monotonic()
+        with pytest.raises(UpstreamError) as raised:
+            client.send(batch_of("a"))
+        assert raised.value.status in {503, 504}
+        assert time.monotonic() - began < 0.3 + LATE
+        client.close()
