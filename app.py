@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Flask
-
 import api
 from batching import (
     AdaptiveTiming,
@@ -28,12 +26,16 @@ from config.flags import CONFIG_ENV, parse_flags
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flask import Flask
+
     from config import Settings
 
 __version__ = "0.1.0"
 
 #: Seconds by which answers may be late when the service stops, on top of the longest deadline.
 STOP_MARGIN = 5.0
+#: Seconds that calls under way get when the service has to stop in a hurry.
+HURRIED_STOP = 0.5
 
 
 class Proxy:
@@ -75,6 +77,10 @@ class Proxy:
         self.draining = True
         self.queue.drain()
 
+    def hurry(self) -> None:
+        """Make ``stop`` wait for hardly anything."""
+        self._stop_timeout = min(self._stop_timeout, HURRIED_STOP)
+
     def stop(self) -> None:
         """Finish what was accepted, refuse what comes, end the threads."""
         self.draining = True
@@ -105,7 +111,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Under gunicorn the settings are those that the configuration file has read.
     """
     settings = active() if settings is None else settings
-    app = Flask("auto-batching-proxy", static_folder=None)
+    app = api.App("auto-batching-proxy", static_folder=None)
     app.extensions["proxy"] = proxy = Proxy(settings)
     api.register(
         app,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import request
 
 from api import auth, embed, errors, health
+from api.flask_app import Answer, App
 from api.metrics import Metrics
 from api.request_id import request_id
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from batching import Batcher
     from config import Settings
 
-__all__ = ["Metrics", "register"]
+__all__ = ["App", "Metrics", "register"]
 
 
 def register(
@@ -40,5 +41,6 @@ def register(
 
 
 def _identify(response: Response) -> Response:
-    response.headers["X-Request-Id"] = request_id(request.environ)
+    if not isinstance(response, Answer):  # which carries it already
+        response.headers["X-Request-Id"] = request_id(request.environ)
     return response

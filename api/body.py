@@ -11,6 +11,13 @@ from gunicorn.http.errors import ParseException
 from api.errors import RequestError
 
 
+class TooSlowError(Exception):
+    """The client did not send its request in time; raised by whatever reads it from the connection."""
+
+    def __init__(self) -> None:
+        super().__init__("the request did not arrive in time")
+
+
 def read_json_object(environ: dict[str, Any], limit: int) -> dict[str, Any]:
     """Return the JSON object in the body; raises ``RequestError`` for all else.
 
@@ -20,6 +27,8 @@ def read_json_object(environ: dict[str, Any], limit: int) -> dict[str, Any]:
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise RequestError(415, "the body must be JSON, sent with Content-Type: application/json")
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        raise RequestError(415, "the body must not be compressed: send it without Content-Encoding")
     return parse_object(_read(environ, limit))
 
 
@@ -37,23 +46,15 @@ def _read(environ: dict[str, Any], limit: int) -> bytes:
         raise RequestError(411, "the request has no body: send Content-Length or chunks")
     try:
         body: bytes = stream.read(wanted)
+    except TooSlowError as problem:
+        raise RequestError(408, str(problem)) from problem
     except (ParseException, OSError) as problem:
-        # The worker shuts the reading side of a connection that took too long; gunicorn sees its end.
-        _refuse_if_slow(stream)
         raise RequestError(400, "the body ended early or its chunks are malformed") from problem
     if announced and len(body) < wanted:
-        _refuse_if_slow(stream)
         raise RequestError(400, f"the body ended after {len(body)} of {wanted} bytes")
     if len(body) > limit:
         raise RequestError(413, f"the body exceeds the limit of {limit} bytes")
-    if (all_read := getattr(stream, "all_read", None)) is not None:
-        all_read()
     return body
-
-
-def _refuse_if_slow(stream: Any) -> None:
-    if getattr(stream, "too_slow", False):
-        raise RequestError(408, "the body did not arrive in time")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from flask import Blueprint, Response, request
 
 from api.body import read_json_object
 from api.errors import RequestError
+from api.flask_app import Answer
+from api.request_id import request_id
 from api.schemas import EmbedQuery, load_embed_query
 from batching import Call, ProxyError
 
@@ -45,7 +47,7 @@ def blueprint(batcher: Batcher, metrics: Metrics, settings: Settings) -> Bluepri
             metrics.count_items(error.outcome, len(query.items))
             raise
         metrics.count_items("ok", len(query.items))
-        return Response(_answer(query, results), 200, _headers(call, began))
+        return Answer(_answer(query, results), _headers(call, began, request_id(environ)))
 
     return routes
 
@@ -55,9 +57,10 @@ def _patience(environ: dict[str, Any], most: float) -> float:
     asked = environ.get("HTTP_X_REQUEST_TIMEOUT_MS")
     if asked is None:
         return most
-    if not (asked.isascii() and asked.isdigit() and int(asked[:10]) > 0):
+    digits = asked.lstrip("0")
+    if not (digits.isascii() and digits.isdigit()):
         raise RequestError(400, f"{TIMEOUT_HEADER} must be a whole number of milliseconds above 0")
-    return min(most, int(asked[:10]) / 1000)
+    return min(most, int(digits[:10]) / 1000)
 
 
 def _answer(query: EmbedQuery, vectors: list[bytes]) -> bytes:
@@ -69,10 +72,11 @@ def _answer(query: EmbedQuery, vectors: list[bytes]) -> bytes:
     return b'{"embeddings":[' + b",".join(vectors) + b"]}"
 
 
-def _headers(call: Call, began: float) -> list[tuple[str, str]]:
+def _headers(call: Call, began: float, identity: str) -> list[tuple[str, str]]:
     """Tell how the call was batched, and TEI's times, in milliseconds."""
     return [
         ("Content-Type", "application/json"),
+        ("X-Request-Id", identity),
         ("X-Batch-Size", str(call.batch_size)),
         ("X-Batch-Reason", call.reason),
         ("X-Queue-Time", f"{call.queue_delay * 1000:.1f}"),
@@ -84,7 +88,7 @@ def _headers(call: Call, began: float) -> list[tuple[str, str]]:
 def _hang_up_probe(environ: dict[str, Any]) -> partial[bool] | None:
     """Return a function that tells whether the client has closed its connection; None if nobody can tell."""
     connection = environ.get("gunicorn.socket")
-    return None if connection is None else partial(_has_hung_up, connection)
+    return None if connection is None or not hasattr(select, "POLLRDHUP") else partial(_has_hung_up, connection)
 
 
 def _has_hung_up(connection: socket.socket) -> bool:

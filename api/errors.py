@@ -85,6 +85,8 @@ def _on_anything_else(error: Exception) -> Response:
 
 def register(app: Flask) -> None:
     """Install the handlers; Flask picks the one for the nearest class."""
+    # A path with doubled slashes is unknown: a redirect would be a page of HTML.
+    app.url_map.merge_slashes = False
     app.register_error_handler(ProxyError, _on_proxy_error)
     app.register_error_handler(HTTPException, _on_http_exception)
     app.register_error_handler(Exception, _on_anything_else)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
 
+from batching.errors import UpstreamRejected
 from batching.timing import REASONS
 
 if TYPE_CHECKING:
-    from batching import BatchQueue, BatchReport
+    from batching import BatchQueue, BatchReport, ProxyError
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1000)
@@ -77,7 +78,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._http_children: dict[tuple[str, int], Any] = {}
+        self._http_children: dict[tuple[str, int], Histogram] = {}
 
     # ---- what the engine reports ----------------------------------------------------------------
 
@@ -85,7 +86,7 @@ class Metrics:
         self._batch_size.observe(report.size)
         self._batches[report.reason].inc()
         self._upstream_latency.observe(report.upstream_latency)
-        self._upstream_calls.labels(report.outcome if report.error is None else report.error.error_type).inc()
+        self._upstream_calls.labels(_result(report.error)).inc()
         for delay, _ in report.queue_delays:
             self._queue_delay.observe(delay)
         self._refresh()
@@ -96,6 +97,10 @@ class Metrics:
     def count_items(self, outcome: str, count: int) -> None:
         """Count items whose fate is sealed; each item is counted exactly once."""
         (self._items_ok if outcome == "ok" else self._items.labels(outcome)).inc(count)
+
+    def count_unread(self, status: int) -> None:
+        """Count a request that was refused before anybody read what it wants."""
+        self._http_child("unread", status).observe(0.0)
 
     def watch(self, queue: BatchQueue) -> None:
         """Read the gauges off this queue."""
@@ -126,9 +131,19 @@ class Metrics:
     def _end(self, response: Response) -> Response:
         environ = request.environ
         rule = request.url_rule
-        labels = (rule.rule if rule is not None else "unmatched", response.status_code)
-        child = self._http_children.get(labels)
-        if child is None:
-            child = self._http_children[labels] = self._http.labels(*labels)
+        child = self._http_child(rule.rule if rule is not None else "unmatched", response.status_code)
         child.observe(time.perf_counter() - environ[_STARTED])
         return response
+
+    def _http_child(self, route: str, status: int) -> Histogram:
+        child = self._http_children.get((route, status))
+        if child is None:
+            child = self._http_children[route, status] = self._http.labels(route, status)
+        return child
+
+
+def _result(error: ProxyError | None) -> str:
+    """Name how an upstream call ended, out of a few words: of a refusal, the type is the upstream's own."""
+    if error is None:
+        return "ok"
+    return "Rejected" if isinstance(error, UpstreamRejected) else error.error_type

@@ -124,10 +124,14 @@ _embed_schema = EmbedSchema()
 _PLAIN = BatchKey("/embed")
 
 
+#: A body that holds its inputs and nothing else, as most do, needs no look at the fields that it lacks.
+_INPUT_FIELDS = {name: _embed_schema.fields[name] for name in ("input", "inputs")}
+
+
 def load_embed_query(body: dict[str, Any], max_client_batch_size: int) -> EmbedQuery:
     """Validate an ``/embed`` body; raises ``RequestError`` with status 422 that names each wrong field."""
     try:
-        members: dict[str, Any] = _embed_schema.load(body)
+        members = _load_members(body)
     except ValidationError as problem:
         raise RequestError(422, _sentence(problem.messages), error_type="Validation") from problem
     if ("input" in members) == ("inputs" in members):
@@ -139,6 +143,18 @@ def load_embed_query(body: dict[str, Any], max_client_batch_size: int) -> EmbedQ
         raise RequestError(422, message, error_type="Validation")
     shape: Literal["one", "many", "tei"] = "tei" if is_tei else "many" if is_list else "one"
     return EmbedQuery(items, _key(members) if members else _PLAIN, shape)
+
+
+def _load_members(body: dict[str, Any]) -> dict[str, Any]:
+    if len(body) == 1:
+        name, value = next(iter(body.items()))
+        if name in _INPUT_FIELDS:
+            try:
+                return {name: _INPUT_FIELDS[name].deserialize(value, name, body)}
+            except ValidationError as problem:
+                raise ValidationError({name: problem.messages}) from problem
+    members: dict[str, Any] = _embed_schema.load(body)
+    return members
 
 
 def _key(options: dict[str, Any]) -> BatchKey:

@@ -1,78 +1,276 @@
-"""gunicorn's gthread worker, made to answer in JSON, to bound slow clients and to drain without delay."""
+"""gunicorn's gthread worker, made to answer in JSON, to bound slow clients and to waste no wake-ups."""
 
 from __future__ import annotations
 
+import errno
 import re
+import selectors
 import socket
+import sys
 import time
+from collections import deque
 from contextlib import suppress
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from gunicorn import util
+from gunicorn.http import wsgi
+from gunicorn.http.errors import NoMoreData
 from gunicorn.workers import gthread
 
-from api.errors import ERROR_TYPES, error_body
+from api.body import TooSlowError
+from api.errors import ERROR_TYPES, error_body, retry_after_header
 from api.request_id import new_request_id
+from api.wire import Connection, WholeResponse, is_whole
+from batching import relay
+from config import idle_threads
 from config.active import active
+from config.sizing import LEAST_SPARE_THREADS
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ([^\r]*)\r\n")
 
+#: Seconds for which a connection that we close may still send what was under way, so that the answer is not
+#: torn up by a reset, and the bytes that we take of it.
+LINGER, LINGER_BYTES = 2.0, 65_536
+
+#: Requests that are handed to threads in one turn of the main loop, and the bytes read of one that is refused.
+MOST_AT_ONCE, MAX_SHED_BYTES = 4, 65_536
+
+_REQUEST_ID = re.compile(rb"\r\nx-request-id:[ \t]*([\w-]{1,64})[ \t]*\r\n", re.IGNORECASE)
+
 
 class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
-    """One process of the service.
+    """One process of the service, HTTP/1.1 in the clear. What differs from gunicorn's own worker:
 
-    - A client has ``read_timeout_ms`` to send a request, absolutely: the worker's own time-out watches
-      nothing of that, and a time-out of the socket would start anew with each byte.
-    - What gunicorn refuses by itself (a malformed request line, too many headers) is answered in JSON.
-    - SIGTERM tells the engine at once, so that what waits is sent without batching delay.
+    - A thread **stays with its connection** and waits for the next request itself, as long as few threads do
+      so: the request then wakes the thread that serves it, and not the poller, the pool and then the thread.
+    - A client has ``read_timeout_ms`` to send a request, **absolutely**. (The worker's time-out watches
+      nothing of that, and a time-out of the socket would start anew with each byte.)
+    - A new connection gets a thread when it begins to speak, not before, and one that is closed makes nobody
+      wait: gunicorn spends up to five seconds of a thread on the one, and two of its main loop on the other.
+    - Once more requests have come than may be served at once, the main loop answers **429 by itself**, before
+      threads, parsing and Flask: a surplus must not wait behind those whom it would only slow down.
+    - What gunicorn refuses by itself (a malformed request line, too many headers) is answered **in JSON**.
+    - SIGTERM tells the engine at once, so that what waits is sent without batching delay. Ctrl-C waits for nobody.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._read_timeout = active().read_timeout
-        #: Connections whose request is being read, and until when. Handler threads add and remove their
-        #: own, the main thread looks through a copy: single dictionary operations, atomic by themselves.
-        self._reading: dict[gthread.TConn, float] = {}
+        settings = active()
+        self._read_timeout = settings.read_timeout
+        self._idle_limit = idle_threads(settings)
+        self._most_requests = settings.max_concurrent_requests + LEAST_SPARE_THREADS
+        # gunicorn looks a setting up through two dictionaries each time, some thirty times a request.
+        self._settings = SimpleNamespace(**{name: each.get() for name, each in self.cfg.settings.items()}, is_ssl=False)
+        #: Connections that have not sent a byte yet, and those that we have closed our side of, each with the
+        #: moment when patience ends; oldest first. Only the main thread touches them.
+        self._silent: dict[Connection, float] = {}
+        self._lingering: dict[Connection, float] = {}
+        #: Connections that have a pool thread, and those of them that it waits with for the next request. Threads
+        #: add and remove their own: single operations on a set, atomic by themselves.
+        self._attended: set[Connection] = set()
+        self._idle: set[Connection] = set()
+        #: Those whose request is slow to arrive: they hold threads, but no place in the queue.
+        self._readers: set[Connection] = set()
+        #: Connections with a request that no thread has been asked to serve yet, and how many connections are with
+        #: the threads. The main thread's own.
+        self._ready: deque[Connection] = deque()
+        self._in_pool = 0
+        self._quitting = False
 
-    # ---- slow clients ---------------------------------------------------------------------------
+    # ---- connections that come (main thread) ----------------------------------------------------
 
-    def handle(self, conn: gthread.TConn) -> Any:
-        if not conn.initialized and not conn.wait_for_data(gthread.DEFAULT_WORKER_DATA_TIMEOUT):
-            return gthread._DEFER  # noqa: SLF001 - what the base class answers here
-        conn.data_ready = True
-        conn.too_slow = conn.answered = False
-        self._reading[conn] = time.monotonic() + self._read_timeout
+    def accept(self, listener: socket.socket) -> None:
+        """Take in a new connection, and watch for its first byte."""
         try:
-            keep = super().handle(conn)
-            if conn.too_slow and not conn.answered:
-                self._refuse(conn.sock, 408, "Request Timeout", "the request did not arrive in time")
-            return keep
-        finally:
-            self._reading.pop(conn, None)
+            client, address = listener.accept()
+        except OSError as problem:
+            # Out of files: those who leave will make room. Anything else means that nobody is there any more.
+            if problem.errno not in {errno.EAGAIN, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE}:
+                raise
+            return
+        self.nr_conns += 1
+        conn = Connection(
+            self._settings, client, address, listener.getsockname(), linger=self._linger, readers=self._readers
+        )
+        self._silent[conn] = time.monotonic() + self.cfg.keepalive
+        self.poller.register(client, selectors.EVENT_READ, partial(self._on_first_byte, conn))
 
-    def handle_request(self, req: Any, conn: gthread.TConn) -> Any:
-        conn.answered = True
+    def _on_first_byte(self, conn: Connection, client: socket.socket) -> None:
+        self.poller.unregister(client)
+        del self._silent[conn]
+        conn.was_polled = True
+        self.enqueue_req(conn)
 
-        def all_read() -> None:
-            self._reading.pop(conn, None)
+    # ---- surplus (main thread) ------------------------------------------------------------------
 
-        req.body.all_read = all_read
-        req.body.too_slow = False
-        conn.body = req.body
-        return super().handle_request(req, conn)
+    def enqueue_req(self, conn: Connection) -> None:
+        """Take a request that has begun to arrive, or refuse it at once."""
+        # Where many come at once, many may only be leaving: that takes no thread, and no place in the queue.
+        if self._ready and conn.has_left():
+            self._drop(conn)
+            return
+        # Those who are slow to send their request hold threads, but no place in the queue.
+        taken = len(self._ready) + self._in_pool - len(self._idle) - len(self._readers)
+        if taken < self._most_requests or not self._shed(conn):
+            self._ready.append(conn)
+
+    def _shed(self, conn: Connection) -> bool:
+        """Answer 429 to a connection that wants work done; False if it asks for health or metrics."""
+        try:
+            request = conn.sock.recv(MAX_SHED_BYTES, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+            if not request.startswith(b"POST "):
+                return False
+            conn.sock.recv(len(request), socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        asked = _REQUEST_ID.search(request)
+        self._refuse(
+            conn.sock,
+            429,
+            "Too Many Requests",
+            "more requests have come than can be served, no more are taken",
+            error_type="Overloaded",
+            identity=asked[1].decode() if asked else None,
+            headers=f"Retry-After: {retry_after_header(1)}\r\n",
+        )
+        if (proxy := self._proxy()) is not None:
+            proxy.metrics.count_unread(429)
+        self.nr_conns -= 1
+        conn.close(graceful=not is_whole(request))
+        return True
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(timeout=0.0 if self._ready else timeout)
+        # A few at a time while many come: with hundreds of threads at work the main loop would have no turn.
+        for _ in range(min(len(self._ready), MOST_AT_ONCE)):
+            self._in_pool += 1
+            super().enqueue_req(self._ready.popleft())
+
+    def finish_request(self, conn: Connection, fs: Any) -> None:
+        self._in_pool -= 1
+        super().finish_request(conn, fs)
+
+    # ---- connections that go (main thread) ------------------------------------------------------
+
+    def _linger(self, conn: Connection) -> None:
+        """Say that no more will come; close once the other side has done so too, or after a while."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+        except OSError:
+            util.close(conn.sock)
+            return
+        self.nr_conns += 1
+        self._lingering[conn] = time.monotonic() + LINGER
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_late_bytes, conn))
+
+    def _on_late_bytes(self, conn: Connection, client: socket.socket) -> None:
+        try:
+            size = len(client.recv(LINGER_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        conn.late_bytes += size
+        if not size or conn.late_bytes >= LINGER_BYTES:
+            del self._lingering[conn]
+            self._drop(conn)
+
+    def _drop(self, conn: Connection) -> None:
+        with suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
 
     def murder_pending(self) -> None:
-        """Run by the main loop every second or sooner: also ends the reading of those who are too slow."""
+        """Run by the main loop every second or sooner: ends what has gone on for too long."""
         super().murder_pending()
         now = time.monotonic()
-        for conn, until in list(self._reading.items()):
-            if until <= now and self._reading.pop(conn, None) is not None:
-                conn.too_slow = True
-                if (body := getattr(conn, "body", None)) is not None:
-                    body.too_slow = True
-                # The thread that reads wakes up as if the client had finished; it can still write.
-                with suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RD)
+        for conns in (self._silent, self._lingering):
+            for conn in [conn for conn, until in conns.items() if until <= now]:
+                del conns[conn]
+                self._drop(conn)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Run by a worker that stops: also give up on those who have said nothing yet."""
+        super()._cap_keepalive(deadline)
+        self._silent = {conn: min(until, deadline) for conn, until in self._silent.items()}
+
+    # ---- requests (pool threads) ----------------------------------------------------------------
+
+    def handle(self, conn: Connection) -> bool:
+        """Serve the connection's requests; return whether the poller is to watch it from now on."""
+        self._attended.add(conn)
+        try:
+            conn.attend(self._read_timeout)
+            with relay.later():
+                while (watch := self._await_request(conn)) is None:
+                    if not self._serve(conn):
+                        return False
+                    relay.pass_on()
+        except OSError as problem:
+            self.log.debug("connection broke: %s", problem)
+            return False
+        else:
+            return watch
+        finally:
+            self._attended.discard(conn)
+
+    def _await_request(self, conn: Connection) -> bool | None:
+        """Return None when a request has begun, else what ``handle`` is to answer."""
+        if conn.has_bytes():
+            return None
+        has_something, conn.was_polled = conn.was_polled, False
+        if not has_something and (len(self._idle) >= self._idle_limit or not self.alive):
+            return self._hand_back(conn)
+        self._idle.add(conn)
+        try:
+            return None if conn.await_bytes() else False
+        except BlockingIOError:
+            return self._hand_back(conn)
+        finally:
+            self._idle.discard(conn)
+
+    def _hand_back(self, conn: Connection) -> bool:
+        conn.was_polled = True
+        return True
+
+    def _serve(self, conn: Connection) -> bool:
+        """Read one request and answer it; return whether another may follow on the connection."""
+        request = None
+        try:
+            request = conn.read_request(time.monotonic() + self._read_timeout)
+            return self.handle_request(request, conn) and conn.is_drained(request)
+        except (NoMoreData, StopIteration):
+            return False
+        except TooSlowError as problem:
+            self._refuse(conn.sock, 408, "Request Timeout", str(problem))
+            return False
+        except OSError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the client is told
+            relay.pass_on()
+            self.handle_error(request, conn.sock, conn.client, problem)
+            return False
+
+    def handle_request(self, req: Any, conn: Connection) -> bool:
+        response, environ = wsgi.create(
+            req, conn.sock, conn.client, conn.server, self._settings, response_class=WholeResponse
+        )
+        environ["wsgi.multithread"] = True
+        if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
+            response.force_close()
+        chunks = self.wsgi(environ, response.start_response)
+        try:
+            for chunk in chunks:
+                response.write(chunk)
+            response.close()
+        finally:
+            if hasattr(chunks, "close"):
+                chunks.close()
+        return not response.should_close()
 
     # ---- answers in JSON ------------------------------------------------------------------------
 
@@ -85,11 +283,21 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
         text = str(exc) if status < 500 else "the request could not be processed"
         self._refuse(client, status, reason, text[:200] or reason)
 
-    def _refuse(self, client: socket.socket, status: int, reason: str, text: str) -> None:
-        identity = new_request_id()
-        body = error_body(text, ERROR_TYPES.get(status, "Unhandled"), identity)
+    def _refuse(
+        self,
+        client: socket.socket,
+        status: int,
+        reason: str,
+        text: str,
+        *,
+        error_type: str | None = None,
+        identity: str | None = None,
+        headers: str = "",
+    ) -> None:
+        identity = identity or new_request_id()
+        body = error_body(text, error_type or ERROR_TYPES.get(status, "Unhandled"), identity)
         head = (
-            f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n{headers}"
             f"X-Request-Id: {identity}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         with suppress(OSError):
@@ -98,9 +306,30 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
     # ---- the end --------------------------------------------------------------------------------
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        if self.alive and (proxy := getattr(self.wsgi, "extensions", {}).get("proxy")) is not None:
+        if self.alive and (proxy := self._proxy()) is not None:
             proxy.drain()
         super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:  # noqa: ARG002
+        """End now. Ctrl-C sends SIGINT, and the master SIGQUIT a moment later: the second changes nothing.
+
+        gunicorn's own would take a lock of the thread pool here, which deadlocks where the second signal
+        interrupts it.
+        """
+        if self._quitting:
+            return
+        self._quitting = True
+        self.alive = False
+        # Python ends only when all handler threads have: let go those that read, and soon those that wait.
+        for conn in list(self._attended):
+            conn.stop_reading()
+        if (proxy := self._proxy()) is not None:
+            proxy.hurry()
+        sys.exit(0)
+
+    def _proxy(self) -> Any:
+        """The engine; None while the app is not loaded yet."""
+        return getattr(self.wsgi, "extensions", {}).get("proxy")
 
 
 class _Recorder:

@@ -16,11 +16,9 @@ _TEXT = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time (UTC), level, logger, message, pid and, if there was one, the exception."""
 
-    converter = time.gmtime
-
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z",
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

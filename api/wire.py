@@ -1,0 +1,210 @@
+"""The reading and writing of requests on gunicorn's terms, within absolute deadlines and with few system calls."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import time
+from contextlib import suppress
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.http import wsgi
+from gunicorn.http.errors import InvalidHeader, NoMoreData
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers import gthread
+
+from api.body import TooSlowError
+from batching import relay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
+
+#: Seconds that a thread stays with a silent connection before it gives it back to the poller.
+IDLE_PATIENCE = 1
+#: Seconds for the rest of a body that the answer did not wait for.
+DRAIN_PATIENCE = 1.0
+
+
+class Connection(gthread.TConn):  # type: ignore[misc]
+    """A client's connection: blocking on a pool thread, non-blocking in the poller."""
+
+    initialized: bool
+
+    def __init__(self, *args: Any, linger: Callable[[Connection], None], readers: set[Connection]) -> None:
+        """``linger`` takes the connection over when it is to be closed gracefully.
+
+        ``readers`` holds the connection while somebody waits for the rest of a request.
+        """
+        super().__init__(*args)
+        self._linger = linger
+        self._readers = readers
+        #: Whether it comes from the poller, and so has something to read.
+        self.was_polled = False
+        self.late_bytes = 0
+
+    def attend(self, send_timeout: float) -> None:
+        """Make it ready for a pool thread. ``send_timeout``: seconds that one write may make no progress."""
+        self.sock.setblocking(True)
+        if not self.initialized:
+            self.initialized = True
+            # The kernel's own time-outs: unlike Python's they cost no system call for each read and write.
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(IDLE_PATIENCE))
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send_timeout))
+            self.parser = _Parser(self, self._readers)
+
+    def has_bytes(self) -> bool:
+        """Whether bytes of the next request have been read already."""
+        return bool(self.parser.unreader.buf.getbuffer().nbytes)
+
+    def await_bytes(self) -> bool:
+        """Wait for the first bytes of a request; False at the end of the stream.
+
+        Raises ``BlockingIOError`` when none came for ``IDLE_PATIENCE`` seconds.
+        """
+        data = self.sock.recv(self.parser.unreader.mxchunk)
+        self.parser.unreader.unread(data)
+        return bool(data)
+
+    def read_request(self, until: float) -> Any:
+        """Parse a request's head. All of the request has to be read by the monotonic moment ``until``."""
+        self.parser.unreader.deadline = until
+        request = next(self.parser)
+        if request.version >= (1, 1) and not any(name == "HOST" for name, _ in request.headers):
+            raise InvalidHeader("HOST is missing", req=request)
+        return request
+
+    def is_drained(self, request: Any) -> bool:
+        """Whether the request's body has been read to its end, or could be within little time."""
+        if getattr(request.body.reader, "length", None) == 0 and not request.body.failed:
+            return True
+        try:
+            return bool(self.parser.finish_body(deadline=time.monotonic() + DRAIN_PATIENCE))
+        except (OSError, TooSlowError, NoMoreData):
+            return False
+
+    def has_left(self) -> bool:
+        """Whether the client has closed its side, with nothing of a request left to read."""
+        if self.parser is not None and self.has_bytes():
+            return False
+        try:
+            return not self.sock.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def stop_reading(self) -> None:
+        """Let whoever reads from it see its end; writing goes on."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RD)
+
+    def close(self, graceful: bool = False) -> None:
+        if graceful:
+            self._linger(self)
+        else:
+            super().close()
+
+
+def is_whole(request: bytes) -> bool:
+    """Whether these bytes are all that the client has to send, so that closing now resets nothing."""
+    head, found, body = request.partition(b"\r\n\r\n")
+    length = _CONTENT_LENGTH.search(head + b"\r\n")
+    return bool(found) and length is not None and len(body) == int(length[1])
+
+
+def _timeval(seconds: float) -> bytes:
+    whole, part = divmod(seconds, 1)
+    return struct.pack("ll", int(whole), int(part * 1e6))
+
+
+class _Unreader(SocketUnreader):  # type: ignore[misc]
+    """Reads from a client until an absolute deadline; the socket itself gives up now and then, to look at the clock."""
+
+    def __init__(self, conn: Connection, readers: set[Connection]) -> None:
+        super().__init__(conn.sock)
+        self.deadline = 0.0
+        self._conn = conn
+        self._readers = readers
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Called only where a request did not come in one piece."""
+        size = min(max(self.mxchunk, size_hint or 0), self.max_body_chunk)
+        self._readers.add(self._conn)
+        try:
+            while True:
+                if time.monotonic() >= self.deadline:
+                    raise TooSlowError
+                with suppress(BlockingIOError):
+                    data: bytes = self.sock.recv(size)
+                    return data
+        finally:
+            self._readers.discard(self._conn)
+
+
+class _Request(Request):  # type: ignore[misc]
+    def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
+        """No peer is (``forwarded_allow_ips`` is empty), which need not be worked out for each request."""
+        return {}, []
+
+
+class _Parser(RequestParser):  # type: ignore[misc]
+    mesg_class = _Request
+
+    def __init__(self, conn: Connection, readers: set[Connection]) -> None:
+        super().__init__(conn.cfg, conn.sock, conn.client)
+        self.unreader = _Unreader(conn, readers)
+
+
+class WholeResponse(wsgi.Response):  # type: ignore[misc]
+    """Sends head and body in one piece, and never lets a slow reader hold up those who wake after it."""
+
+    headers_sent: bool
+
+    def default_headers(self) -> list[str]:
+        major, minor = self.req.version
+        connection = "close" if self.should_close() else "keep-alive"
+        head = f"HTTP/{major}.{minor} {self.status}\r\nDate: {_date.now()}\r\nConnection: {connection}\r\n"
+        return [head, "Transfer-Encoding: chunked\r\n"] if self.chunked else [head]
+
+    def write(self, data: bytes) -> None:
+        if self.headers_sent or self.chunked or self._omits_body or len(data) != self.response_length:
+            relay.pass_on()
+            super().write(data)
+            return
+        lines = self.default_headers()
+        lines += [f"{name}: {value}\r\n" for name, value in self.headers]
+        lines.append("\r\n")
+        self.headers_sent = True
+        self.sent = len(data)
+        answer = "".join(lines).encode("latin-1") + data
+        try:
+            done = self.sock.send(answer, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            done = 0
+        if done < len(answer):
+            relay.pass_on()
+            self.sock.sendall(memoryview(answer)[done:])
+
+
+class _Date:
+    """The date as HTTP writes it, made once a second."""
+
+    def __init__(self) -> None:
+        self._made = (0, "")
+
+    def now(self) -> str:
+        second = int(time.time())
+        made, text = self._made
+        if made != second:
+            text = formatdate(second, usegmt=True)
+            self._made = (second, text)
+        return text
+
+
+_date = _Date()

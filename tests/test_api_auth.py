@@ -1,0 +1,62 @@
+"""The API key guards everything but health and metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import Edge, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+KEY = "s3cret-key"
+
+
+@pytest.fixture
+def guarded(edge_with: Callable[..., AbstractContextManager[Edge]]) -> Iterator[Edge]:
+    with edge_with(api_key=KEY) as edge:
+        yield edge
+
+
+def test_the_right_key_opens(guarded: Edge) -> None:
+    assert guarded.post({"input": "a"}, {"Authorization": f"Bearer {KEY}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        KEY,
+        f"bearer {KEY}",
+        f"Bearer  {KEY}",
+        f"Bearer {KEY}x",
+        f"Bearer {KEY[:-1]}",
+        "Basic czpz",
+        "Bearer é",
+    ],
+)
+def test_anything_else_is_401(guarded: Edge, value: str | None) -> None:
+    response = guarded.post({"input": "a"}, None if value is None else {"Authorization": value})
+    assert KEY not in refused(response, 401, "Unauthorized")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert guarded.upstream.batches == []
+
+
+def test_the_key_is_asked_for_before_anything_else_is_told(guarded: Edge) -> None:
+    refused(guarded.post(b"not json"), 401, "Unauthorized")
+    refused(guarded.client.get("/nowhere"), 401, "Unauthorized")
+    refused(guarded.client.get("/embed"), 401, "Unauthorized")
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/metrics"])
+def test_health_and_metrics_are_open(guarded: Edge, path: str) -> None:
+    assert guarded.client.get(path).status_code == 200
+
+
+def test_without_a_key_the_proxy_is_open(edge: Edge) -> None:
+    assert edge.post({"input": "a"}).status_code == 200
+    assert edge.post({"input": "a"}, {"Authorization": "Bearer whatever"}).status_code == 200

@@ -1,0 +1,149 @@
+"""Whoever notices a failure, the client reads the same JSON, and the request has an identity."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.errors import ERROR_TYPES, RequestError, retry_after_header
+from batching.errors import (
+    BatcherDied,
+    ClientGone,
+    DeadlineExceeded,
+    Overloaded,
+    ProxyError,
+    ShuttingDown,
+    UpstreamError,
+    UpstreamOverloaded,
+    UpstreamProtocolError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from tests.conftest import Edge, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+
+# Routes and methods
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/embed/", "/EMBED", "/embed/x", "/%00", "/../etc/passwd", "/é"])
+def test_an_unknown_path_is_404(edge: Edge, path: str) -> None:
+    refused(edge.client.get(path), 404, "NotFound")
+    refused(edge.post({"input": "a"}, path=path), 404, "NotFound")
+
+
+def test_doubled_slashes_are_404_and_no_redirect_page(edge: Edge) -> None:
+    response = edge.client.get("/health//live")
+    refused(response, 404, "NotFound")
+    assert "Location" not in response.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])
+def test_another_method_is_405_and_allow_names_the_right_one(edge: Edge, method: str) -> None:
+    response = edge.client.open("/embed", method=method)
+    refused(response, 405, "MethodNotAllowed")
+    assert {each.strip() for each in response.headers["Allow"].split(",")} == {"OPTIONS", "POST"}
+
+
+def test_a_get_route_allows_get_only(edge: Edge) -> None:
+    response = edge.client.post("/health")
+    refused(response, 405, "MethodNotAllowed")
+    assert "GET" in response.headers["Allow"]
+
+
+def test_a_head_request_gets_the_headers_of_the_error_and_no_body(edge: Edge) -> None:
+    response = edge.client.head("/nowhere")
+    assert (response.status_code, response.mimetype, response.data) == (404, "application/json", b"")
+
+
+# Our errors
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "error_type"),
+    [
+        (Overloaded("full", retry_after=1), 429, "Overloaded"),
+        (ShuttingDown("stopping", retry_after=1), 503, "Unhealthy"),
+        (DeadlineExceeded("late"), 504, "Timeout"),
+        (BatcherDied("died", retry_after=1), 503, "Unhealthy"),
+        (UpstreamError("failed"), 502, "Backend"),
+        (UpstreamProtocolError("nonsense"), 502, "Backend"),
+        (UpstreamTimeout("slow"), 504, "Timeout"),
+        (UpstreamUnavailable("down", retry_after=7), 503, "Unhealthy"),
+        (UpstreamOverloaded("busy", retry_after=2.5), 429, "Overloaded"),
+        (ClientGone("gone"), 499, "ClientClosedRequest"),
+        (ProxyError("bug"), 500, "Unhandled"),
+    ],
+)
+def test_every_error_of_the_engine_has_its_status_type_and_retry_after(
+    edge: Edge, error: ProxyError, status: int, error_type: str
+) -> None:
+    edge.upstream.failures = [error]
+    response = edge.post({"input": "a"})
+    assert refused(response, status, error_type) == error.message
+    if error.retry_after is None:
+        assert "Retry-After" not in response.headers
+    else:
+        assert error.retry_after <= int(response.headers["Retry-After"]) <= error.retry_after + 3
+
+
+def test_retry_after_is_spread_and_never_early() -> None:
+    assert {retry_after_header(1) for _ in range(200)} == {"1", "2", "3"}
+    assert {retry_after_header(0.2) for _ in range(200)} == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize("status", sorted(ERROR_TYPES))
+def test_request_errors_name_themselves(status: int) -> None:
+    assert RequestError(status, "x").error_type == ERROR_TYPES[status]
+
+
+def test_an_unexpected_exception_is_logged_with_the_requests_identity_and_not_told(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    def check(max_age: float) -> bool:
+        raise RuntimeError("inner detail")
+
+    edge.health.check = check  # type: ignore[method-assign]
+    with caplog.at_level(logging.ERROR):
+        response = edge.client.get("/health", headers={"X-Request-Id": "abc"})
+    assert "inner" not in refused(response, 500, "Unhandled")
+    assert "abc" in caplog.text
+    assert "inner detail" in caplog.text
+
+
+def test_a_message_with_odd_characters_is_still_json(edge: Edge) -> None:
+    edge.upstream.failures = [UpstreamError('quote " and \n newline </html> ü')]
+    assert refused(edge.post({"input": "a"}), 502, "Backend") == 'quote " and \n newline </html> ü'
+
+
+# Identity
+
+
+def test_a_harmless_request_id_is_echoed(edge: Edge) -> None:
+    for identity in ("a", "A-b_9", "x" * 64):
+        assert edge.post({"input": "a"}, {"X-Request-Id": identity}).headers["X-Request-Id"] == identity
+        error = edge.client.get("/nowhere", headers={"X-Request-Id": identity})
+        assert json.loads(error.data)["request_id"] == identity
+
+
+@pytest.mark.parametrize("identity", ["", "x" * 65, "a b", "a;b", "<script>", "é", "a.b", '"', "a\x00"])
+def test_any_other_request_id_is_replaced(edge: Edge, identity: str) -> None:
+    given = edge.post({"input": "a"}, {"X-Request-Id": identity}).headers["X-Request-Id"]
+    assert given != identity
+    assert given.replace("-", "").isalnum()
+
+
+def test_every_request_gets_an_identity_of_its_own(edge: Edge) -> None:
+    assert len({edge.client.get("/health/live").headers["X-Request-Id"] for _ in range(50)}) == 50
+
+
+def test_two_apps_need_not_agree_on_anything(edge_with: Callable[..., AbstractContextManager[Edge]]) -> None:
+    with edge_with() as one, edge_with() as other:
+        assert one.post({"input": "a"}).status_code == other.post({"input": "a"}).status_code == 200
+        assert one.scrape()['autobatch_items_total{outcome="ok"}'] == 1

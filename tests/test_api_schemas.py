@@ -1,0 +1,174 @@
+"""What a body means: strict types, errors that name the field, and the batch key that options make."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.errors import RequestError
+from api.schemas import MAX_TOKEN_ID, EmbedQuery, load_embed_query
+from batching import BatchKey
+
+
+def load(body: dict[str, object]) -> EmbedQuery:
+    return load_embed_query(body, 1000)
+
+
+def options(**members: object) -> bytes:
+    return load({"inputs": "a", **members}).key.options
+
+
+def refusal(body: dict[str, object], status: int = 422) -> str:
+    with pytest.raises(RequestError) as caught:
+        load(body)
+    assert caught.value.status == status
+    assert caught.value.error_type == ("Empty" if status == 400 else "Validation")
+    return caught.value.message
+
+
+# The batch key
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"normalize": False}, b',"normalize":false'),
+        ({"truncate": True}, b',"truncate":true'),
+        ({"truncate": False}, b',"truncate":false'),
+        ({"truncation_direction": "Left"}, b',"truncation_direction":"Left"'),
+        ({"truncation_direction": "left"}, b',"truncation_direction":"Left"'),
+        ({"prompt_name": "query"}, b',"prompt_name":"query"'),
+        ({"prompt_name": ""}, b',"prompt_name":""'),
+        ({"dimensions": 64}, b',"dimensions":64'),
+        ({"model": "m"}, b',"model":"m"'),
+        ({"user": {"b": [1, None], "a": 0.5}}, b',"user":{"a":0.5,"b":[1,null]}'),
+        ({"unknown": None}, b',"unknown":null'),
+        ({"": 1}, b',"":1'),
+        ({"x": "ü\n"}, ',"x":"ü\\n"'.encode()),
+        ({"x": 10**30}, b',"x":1000000000000000000000000000000'),
+    ],
+)
+def test_every_option_that_may_change_the_result_joins_the_key(members: dict[str, object], expected: bytes) -> None:
+    assert options(**members) == expected
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"normalize": True},
+        {"truncate": None},
+        {"truncation_direction": "Right"},
+        {"truncation_direction": "right"},
+        {"prompt_name": None},
+        {"dimensions": None},
+        {"normalize": True, "truncate": None, "truncation_direction": "Right", "prompt_name": None},
+    ],
+)
+def test_options_that_say_what_holds_anyway_share_the_plain_key(members: dict[str, object]) -> None:
+    assert load({"input": "a", **members}).key == load({"inputs": ["a", "b"]}).key == BatchKey("/embed")
+
+
+def test_the_order_of_options_does_not_matter() -> None:
+    assert options(normalize=False, model="m", dimensions=8) == options(dimensions=8, model="m", normalize=False)
+    assert options(x={"a": 1, "b": 2}) == options(x={"b": 2, "a": 1})
+
+
+def test_different_values_never_share_a_key() -> None:
+    values = [0, 1, 1.5, "1", True, False, None, [1], {"1": 1}, ""]
+    assert len({options(x=value) for value in values}) == len(values)
+
+
+def test_the_shape_says_how_to_answer() -> None:
+    assert load({"input": "a"}).shape == "one"
+    assert load({"input": [1, 2]}).shape == "one"
+    assert load({"input": ["a"]}).shape == "many"
+    assert load({"input": [[1, 2]]}).shape == "many"
+    assert load({"inputs": "a"}).shape == load({"inputs": ["a"]}).shape == "tei"
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, {"text": "a"}])
+@pytest.mark.parametrize("name", ["input", "inputs"])
+def test_inputs_of_another_type_are_refused(name: str, value: object) -> None:
+    assert refusal({name: value}) == f"{name}: must be a text, a list of texts, or a list of token ids"
+
+
+@pytest.mark.parametrize("name", ["input", "inputs"])
+def test_null_is_no_input(name: str) -> None:
+    assert refusal({name: None}) == f"{name}: must not be null"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["a", 1], "inputs[1]: must be a text or a list of token ids"),
+        (["a", None], "inputs[1]: must be a text or a list of token ids"),
+        ([True], "inputs[0]: must be a text or a list of token ids"),
+        ([1.0], "inputs[0]: must be a text or a list of token ids"),
+        ([["a"]], f"inputs[0]: must hold token ids from 0 to {MAX_TOKEN_ID} only"),
+        ([[1, True]], f"inputs[0]: must hold token ids from 0 to {MAX_TOKEN_ID} only"),
+        ([[-1]], f"inputs[0]: must hold token ids from 0 to {MAX_TOKEN_ID} only"),
+        ([1, MAX_TOKEN_ID + 1], f"inputs: must hold token ids from 0 to {MAX_TOKEN_ID} only"),
+        ([1, "a"], f"inputs: must hold token ids from 0 to {MAX_TOKEN_ID} only"),
+        ([[1], []], "inputs[1]: must not be empty"),
+        (["a", "", "b"], "inputs[1]: must not be empty"),
+        (["a", "\ud800"], "inputs[1]: holds half of a surrogate pair, which is not a character"),
+    ],
+)
+def test_an_error_names_the_item_that_is_wrong(values: list[object], message: str) -> None:
+    assert refusal({"inputs": values}) == message
+
+
+def test_the_largest_token_id_is_accepted() -> None:
+    assert load({"inputs": [0, MAX_TOKEN_ID]}).items == [b"[0,4294967295]"]
+
+
+def test_an_empty_text_is_refused() -> None:
+    assert refusal({"input": ""}) == "input: must not be empty"
+
+
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands() -> None:
+    assert "surrogate" in refusal({"input": "a\udfff"})
+    assert "surrogate" in refusal({"input": "a", "prompt_name": "\ud800"})
+    assert "surrogate" in refusal({"input": "a", "\ud800": 1})
+    assert "surrogate" in refusal({"input": "a", "x": [{"y": "\ud800"}]})
+
+
+@pytest.mark.parametrize("name", ["input", "inputs"])
+def test_an_empty_list_is_what_tei_calls_empty(name: str) -> None:
+    assert name in refusal({name: []}, 400)
+
+
+@pytest.mark.parametrize("body", [{}, {"input": "a", "inputs": "a"}, {"text": "a"}])
+def test_exactly_one_of_input_and_inputs_is_needed(body: dict[str, object]) -> None:
+    assert refusal(body) == "give either `input` or `inputs`"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("normalize", "true", "must be true or false"),
+        ("normalize", 1, "must be true or false"),
+        ("normalize", None, "must not be null"),
+        ("truncate", 0, "must be true or false"),
+        ("truncation_direction", "up", "must be Left or Right"),
+        ("truncation_direction", 1, "must be a text"),
+        ("truncation_direction", None, "must not be null"),
+        ("prompt_name", 1, "must be a text"),
+        ("dimensions", 3.0, "must be an integer"),
+        ("dimensions", "3", "must be an integer"),
+        ("dimensions", True, "must be an integer"),
+        ("dimensions", 0, "must be between 1 and 1000000"),
+        ("dimensions", -1, "must be between 1 and 1000000"),
+        ("dimensions", 10**40, "must be between 1 and 1000000"),
+    ],
+)
+def test_options_have_strict_types_and_errors_name_them(name: str, value: object, message: str) -> None:
+    assert message in (said := refusal({"input": "a", name: value}))
+    assert said.startswith(f"{name}: ")
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    message = refusal({"input": 1, "normalize": 1, "dimensions": "x"})
+    assert all(f"{name}: " in message for name in ("input", "normalize", "dimensions"))

@@ -1,0 +1,126 @@
+"""What the worker does with connections, where the service as a whole would show it too late."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from gunicorn.config import Config
+
+from api.wire import is_whole
+from api.worker import ProxyWorker
+from config import Settings
+from config.active import activate
+from tests.service import chunked, embed_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProxyWorker]:
+    """A worker that never runs: its main loop's work is done by the test."""
+    monkeypatch.setattr("config.active._active", None)
+    activate(Settings(max_concurrent_requests=1))
+    worker = ProxyWorker(1, os.getpid(), [], None, 30, Config(), logging.getLogger("worker"))
+    worker.poller = selectors.DefaultSelector()
+    yield worker
+    for conn in (*worker._silent, *worker._lingering, *worker._ready):
+        conn.close()
+    worker.poller.close()
+    worker.tmp.close()
+
+
+def connected(worker: ProxyWorker) -> socket.socket:
+    """Connect a client; the worker has accepted it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), 5)
+        worker.accept(listener)
+    return client
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_given_up(worker: ProxyWorker) -> None:
+    with connected(worker):
+        (conn,) = worker._silent
+        conn.attend(send_timeout=0.05)
+        with pytest.raises(BlockingIOError):
+            conn.sock.sendall(bytes(100_000_000))
+
+
+def test_a_silent_connection_is_closed_when_patience_ends(worker: ProxyWorker) -> None:
+    with connected(worker) as client:
+        (conn,) = worker._silent
+        worker.murder_pending()
+        assert worker.nr_conns == 1
+        worker._silent[conn] = 0.0
+        worker.murder_pending()
+        assert (worker.nr_conns, worker._silent) == (0, {})
+        assert client.recv(1) == b""
+
+
+def test_a_worker_that_stops_waits_for_silent_connections_no_longer_than_for_idle_ones(worker: ProxyWorker) -> None:
+    with connected(worker):
+        worker._cap_keepalive(5.0)
+        assert list(worker._silent.values()) == [5.0]
+
+
+def test_a_connection_that_lingers_is_closed_when_the_client_leaves_or_patience_ends(worker: ProxyWorker) -> None:
+    for ended_by_client in (True, False):
+        with connected(worker) as client:
+            (conn,) = worker._silent
+            worker._on_first_byte(conn, conn.sock)
+            worker._ready.clear()
+            worker.nr_conns -= 1
+            conn.close(graceful=True)
+            assert client.recv(1) == b""
+            client.sendall(b"late bytes")
+            worker.wait_for_and_dispatch_events(1.0)
+            assert worker.nr_conns == 1
+            if ended_by_client:
+                client.close()
+                worker.wait_for_and_dispatch_events(1.0)
+            else:
+                worker._lingering[conn] = 0.0
+                worker.murder_pending()
+            assert (worker.nr_conns, worker._lingering) == (0, {})
+
+
+def test_running_out_of_files_does_not_end_the_worker(worker: ProxyWorker) -> None:
+    class NoFiles:
+        def accept(self) -> None:
+            raise OSError(24, "Too many open files")
+
+    worker.accept(NoFiles())  # type: ignore[arg-type]
+    assert worker.nr_conns == 0
+
+
+def test_clients_that_only_leave_take_no_place_from_those_that_ask(worker: ProxyWorker) -> None:
+    clients = [connected(worker) for _ in range(20)]
+    first, *others = clients
+    first.sendall(embed_request("a"))
+    for client in others:
+        client.close()
+    for conn in list(worker._silent):
+        worker._on_first_byte(conn, conn.sock)
+    assert len(worker._ready) == 1
+    assert worker.nr_conns == 1
+    first.close()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "whole"),
+    [
+        (embed_request("a"), True),
+        (embed_request("a")[:-1], False),
+        (embed_request("a") + b"P", False),
+        (chunked(b"{}"), False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 2", False),
+        (b"POST / HTTP/1.1\r\ncontent-length:0\r\n\r\n", True),
+    ],
+)
+def test_a_whole_request_is_known_by_its_length(request_bytes: bytes, whole: bool) -> None:
+    assert is_whole(request_bytes) == whole

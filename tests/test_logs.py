@@ -1,0 +1,87 @@
+"""Log lines: for people or for machines, gunicorn's among them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config import Settings
+from config.logs import JsonFormatter, logging_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMES = ("", "gunicorn.error", "gunicorn.access", "urllib3")
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Put the loggers back as they were: their configuration belongs to the whole process."""
+    loggers = [logging.getLogger(name) for name in NAMES]
+    before = [(each.level, list(each.handlers), each.propagate) for each in loggers]
+    yield
+    for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+        logger.propagate = propagate
+
+
+def record(message: str, *args: object, **more: object) -> logging.LogRecord:
+    return logging.LogRecord("some.name", logging.WARNING, "file.py", 1, message, args, **({"exc_info": None} | more))  # type: ignore[arg-type]
+
+
+def test_a_json_line_is_one_object() -> None:
+    line = JsonFormatter().format(record("%s items\nand a line", 3))
+    assert "\n" not in line
+    said = json.loads(line)
+    assert said.keys() == {"time", "level", "logger", "message", "pid"}
+    assert (said["level"], said["logger"], said["message"]) == ("warning", "some.name", "3 items\nand a line")
+
+
+def test_the_time_is_utc_with_milliseconds_wherever_the_service_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "localtime", lambda _=None: time.gmtime(0))
+    moment = record("x")
+    moment.created, moment.msecs = 1_700_000_000.25, 250.0
+    assert json.loads(JsonFormatter().format(moment))["time"] == "2023-11-14T22:13:20.250Z"
+
+
+def test_an_exception_is_part_of_the_line() -> None:
+    try:
+        raise ValueError("what went wrong")
+    except ValueError:
+        line = JsonFormatter().format(record("x", exc_info=sys.exc_info()))
+    assert "\n" not in line
+    assert "ValueError: what went wrong" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_gunicorns_lines_look_like_ours_and_come_once(log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logging.config.dictConfig(logging_config(Settings(log_format=log_format)))
+    logging.getLogger("gunicorn.error").info("from gunicorn")
+    logging.getLogger("batching").info("from us")
+    logging.getLogger("batching").debug("not wanted")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert [name in line for name, line in zip(("from gunicorn", "from us"), lines, strict=True)] == [True, True]
+    if log_format == "json":
+        assert [json.loads(line)["message"] for line in lines] == ["from gunicorn", "from us"]
+
+
+def test_the_level_counts_for_gunicorn_too(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.config.dictConfig(logging_config(Settings(log_level="error")))
+    logging.getLogger("gunicorn.error").warning("less")
+    logging.getLogger("batching").error("more")
+    assert "less" not in (lines := capsys.readouterr().err)
+    assert "more" in lines
+
+
+def test_urllib3_stays_quiet_about_what_we_report_ourselves(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.config.dictConfig(logging_config(Settings(log_level="debug")))
+    logging.getLogger("urllib3.connectionpool").warning("Retrying")
+    assert capsys.readouterr().err == ""
