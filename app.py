@@ -19,7 +19,7 @@ from batching import (
     UpstreamClient,
     UpstreamMonitor,
 )
-from config import DECLARATIONS, SettingsError, load_settings
+from config import DECLARATIONS, SettingsError, __version__, load_settings
 from config.active import active
 from config.flags import CONFIG_ENV, parse_flags
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
     from config import Settings
 
-__version__ = "0.1.0"
-
-#: Seconds by which answers may be late when the service stops, on top of the longest deadline.
-STOP_MARGIN = 5.0
 #: Seconds that calls under way get when the service has to stop in a hurry.
 HURRIED_STOP = 0.5
 

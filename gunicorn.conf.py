@@ -5,26 +5,40 @@ Read by the master at the start and again at SIGHUP; the workers inherit what it
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import gc
+import logging
 import os
 import resource
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from api.affinity import stay_on_one_core
-from app import STOP_MARGIN, __version__
-from config import SettingsError, banner, sizing_problems, thread_count, worker_connections
+from config import SettingsError, __version__, banner, sizing_problems, thread_count, worker_connections
 from config.active import activate, active, read_again
 from config.logs import logging_config
 from embedded.supervisor import EmbeddedServer
+from embedded.weights import WeightsError
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
+
+#: Seconds by which answers may be late when the service stops, on top of the longest deadline.
+STOP_MARGIN = 5.0
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def _remove_once(owner: int, directory: str) -> None:
+    """At the end of the process that made it, and not of those forked from it, remove the directory."""
+    if os.getpid() == owner:
+        shutil.rmtree(directory, ignore_errors=True)
+
 
 # Connections are files: take as many as the system lets us have.
 _hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -34,6 +48,18 @@ try:
     _settings = read_again(open_files_limit=_hard_limit)
 except SettingsError as _problem:
     sys.exit(str(_problem))
+
+# Several processes add their metrics up in files, in a directory that prometheus_client looks for when it is imported:
+# so nothing above may import it. At SIGHUP it is too late for that, and the directory is in use.
+if "prometheus_client" not in sys.modules:
+    if METRICS_DIRECTORY in os.environ:
+        shutil.rmtree(os.environ[METRICS_DIRECTORY], ignore_errors=True)
+        os.makedirs(os.environ[METRICS_DIRECTORY])
+    elif _settings.workers > 1:
+        os.environ[METRICS_DIRECTORY] = tempfile.mkdtemp(prefix="autobatch-metrics-")
+        atexit.register(_remove_once, os.getpid(), os.environ[METRICS_DIRECTORY])
+elif _settings.workers > 1 and METRICS_DIRECTORY not in os.environ:
+    logging.getLogger(__name__).warning("metrics add up over several workers only after a restart")
 
 bind = _settings.bind
 # One process has one queue: more processes split the same clients over smaller batches.
@@ -74,8 +100,12 @@ def _ensure_upstream(server: Arbiter) -> None:
     if not settings.embedded:
         return
     if getattr(server, "embedded_server", None) is None:
-        server.embedded_server = EmbeddedServer(threads=settings.embedded_threads)
-        server.embedded_url = server.embedded_server.start()
+        embedded = EmbeddedServer(threads=settings.embedded_threads)
+        try:
+            server.embedded_url = embedded.start()
+        except WeightsError as problem:
+            sys.exit(f"no inference_url is set, and the embedded server cannot start: {problem}")
+        server.embedded_server = embedded
     sources = {**settings.sources, "inference_url": "embedded server"}
     activate(dataclasses.replace(settings, inference_url=(server.embedded_url,), sources=sources))
 
@@ -109,6 +139,8 @@ def when_ready(server: Arbiter) -> None:
 
 def post_worker_init(worker: Worker) -> None:
     """Start the engine's threads in the process that serves."""
+    from api.affinity import stay_on_one_core  # noqa: PLC0415 - not in the master: see METRICS_DIRECTORY
+
     if active().cpu_affinity == "auto" and (core := stay_on_one_core()) is not None:
         worker.log.info("staying on core %d", core)
     worker.wsgi.extensions["proxy"].start()
@@ -124,6 +156,14 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
     proxy = getattr(worker.wsgi, "extensions", {}).get("proxy")
     if proxy is not None:
         proxy.stop()
+
+
+def child_exit(server: Arbiter, worker: Worker) -> None:
+    """What a dead worker had waiting and under way is no more; what it counted stays."""
+    if METRICS_DIRECTORY in os.environ:
+        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - see METRICS_DIRECTORY
+
+        mark_process_dead(worker.pid)
 
 
 def on_exit(server: Arbiter) -> None:

@@ -13,6 +13,9 @@ from batching import BatchKey, Item
 #: Token ids are 32-bit in every tokenizer that upstreams use, and in TEI's contract.
 MAX_TOKEN_ID = 2**32 - 1
 
+#: Bytes of all options together: they are kept with each batch key, and stand in each upstream call.
+MAX_OPTION_BYTES = 4096
+
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -173,9 +176,13 @@ def _key(options: dict[str, Any]) -> BatchKey:
     if not told:
         return _PLAIN
     try:
-        return BatchKey("/embed", b"," + _to_json(told)[1:-1])
+        members = _to_json(told)[1:-1]
     except UnicodeEncodeError as problem:
         raise RequestError(422, "an option holds half of a surrogate pair", error_type="Validation") from problem
+    if len(members) > MAX_OPTION_BYTES:
+        message = f"the options beside the inputs take {len(members)} bytes, more than {MAX_OPTION_BYTES}"
+        raise RequestError(422, message, error_type="Validation")
+    return BatchKey("/embed", b"," + members)
 
 
 def _sentence(messages: Any, path: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,6 +37,8 @@ MAX_REPLY_BYTES_PER_ITEM = 16_384 * 32
 MAX_SMALL_REPLY_BYTES = 65_536
 #: Characters of an upstream's error text that are passed on.
 MAX_RELAYED_TEXT = 500
+#: What an upstream's error type has to look like to be passed on.
+_ERROR_TYPE = re.compile(r"[A-Za-z]{1,40}").fullmatch
 #: Keys whose dimension is remembered.
 MAX_REMEMBERED_KEYS = 256
 
@@ -258,7 +261,7 @@ def _said(reply: bytes) -> tuple[str, str]:
     text, error_type = said.get("error"), said.get("error_type")
     return (
         text[:MAX_RELAYED_TEXT] if isinstance(text, str) else "",
-        error_type if isinstance(error_type, str) and error_type.isalnum() else "Validation",
+        error_type if isinstance(error_type, str) and _ERROR_TYPE(error_type) else "Validation",
     )
 
 

@@ -7,6 +7,7 @@ from config.settings import DECLARATIONS, Settings, SettingsSchema
 from config.sizing import idle_threads, sizing_problems, thread_count, worker_connections
 from config.sources import load_settings
 from config.table import markdown_table, toml_file
+from config.version import __version__
 
 __all__ = [
     "DECLARATIONS",
@@ -15,6 +16,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsSchema",
+    "__version__",
     "banner",
     "effective_settings",
     "idle_threads",

@@ -33,12 +33,15 @@ class Settings:
         _UPSTREAM,
         "http://127.0.0.1:8080",
         "embedded server",
-        "Base URL of the embedding server, or several: a TOML list, or separated by commas. "
-        "Unset, the proxy starts its own embedded server.",
+        "Base URL of the embedding server. Unset, the proxy starts its own embedded server.",
     )
     upstream_api: str = choice(_UPSTREAM, "tei", ("tei",), "The API that the upstream speaks.")
     upstream_parallelism: int = whole_number(
-        _UPSTREAM, 1, (1, 64), "batches", "How many batches one upstream really works on at once."
+        _UPSTREAM,
+        1,
+        (1, 64),
+        "batches",
+        "How many batches the upstream really works on at once: where the adaptive timing starts to learn it.",
     )
     embedded_threads: int = whole_number(
         _UPSTREAM, 2, (1, 64), "threads", "Threads that the embedded server's model computes with."

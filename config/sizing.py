@@ -86,6 +86,7 @@ def sizing_problems(
             "or the upstream is never given all the work it can do at once",
         ),
         _fixed_wait_problem(settings),
+        _several_upstreams_problem(settings),
         _open_files_problem(settings, thread_total, open_files_limit),
     )
     return tuple(problem for problem in problems if problem)
@@ -116,6 +117,16 @@ def _fixed_wait_problem(settings: Settings) -> Problem | None:
         f"({settings.source('request_timeout_ms')}): "
         "with fixed timing a lone request waits that long, and would always miss its deadline",
         keys=("max_wait_time_ms", "request_timeout_ms", "batch_timing"),
+    )
+
+
+def _several_upstreams_problem(settings: Settings) -> Problem | None:
+    if len(settings.inference_url) < 2:
+        return None
+    return Problem(
+        f"inference_url = {', '.join(settings.inference_url)} ({settings.source('inference_url')}): "
+        "only one upstream can be used so far",
+        keys=("inference_url",),
     )
 
 

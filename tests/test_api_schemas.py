@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.errors import RequestError
-from api.schemas import MAX_TOKEN_ID, EmbedQuery, load_embed_query
+from api.schemas import MAX_OPTION_BYTES, MAX_TOKEN_ID, EmbedQuery, load_embed_query
 from batching import BatchKey
 
 
@@ -172,3 +172,7 @@ def test_options_have_strict_types_and_errors_name_them(name: str, value: object
 def test_all_that_is_wrong_is_said_at_once() -> None:
     message = refusal({"input": 1, "normalize": 1, "dimensions": "x"})
     assert all(f"{name}: " in message for name in ("input", "normalize", "dimensions"))
+
+
+def test_options_are_kept_with_each_key_and_so_have_a_limit() -> None:
+    assert "the options beside the inputs take" in refusal({"input": "a", "prompt_name": "p" * MAX_OPTION_BYTES})

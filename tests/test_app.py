@@ -160,13 +160,13 @@ def becoming(monkeypatch: pytest.MonkeyPatch, forgotten: Path) -> None:
 @pytest.mark.usefixtures("becoming")
 def test_the_command_line_becomes_gunicorn_with_its_flags_as_environment() -> None:
     with pytest.raises(_Became) as became:
-        app.main(["--port", "4000", "--inference-url", "http://a", "--inference-url=http://b", "--config", os.devnull])
+        app.main(["--port", "4000", "--inference-url", "http://a", "--config", os.devnull])
     assert became.value.args == (sys.executable,)
     assert became.value.arguments[1:3] == ["-m", "gunicorn"]
     assert became.value.arguments[-1] == "app:create_app()"
     environ = became.value.environ
     assert environ["PORT"] == "4000"
-    assert environ["INFERENCE_URL"] == "http://a,http://b"
+    assert environ["INFERENCE_URL"] == "http://a"
     assert environ["CONFIG_FILE"] == os.devnull
     assert "MAX_BATCH_SIZE" not in environ
 

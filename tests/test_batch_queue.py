@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batching import AdaptiveTiming, BatchKey
+from batching import AdaptiveTiming, BatchKey, FixedTiming
 from batching.batch_queue import HANGUP_CHECK_AFTER, MAX_IDLE_LANES
 from batching.errors import (
     BatcherDied,
@@ -516,6 +516,25 @@ def test_32_arrivals_wake_an_idle_thread_once_for_the_first_and_once_for_the_ful
         clock.at(1.0 + number / 1000, lambda: put(queue, "text"))
     assert len(take(queue).items) == 32
     assert clock.notifications == 2
+
+
+def test_a_key_that_is_due_earlier_wakes_a_thread_that_waits_for_another(clock: FakeClock) -> None:
+    waits = iter([0.10, 0.07])
+    queue = queue_of(clock, timing=lambda: FixedTiming(next(waits)))
+    clock.at(1.00, lambda: put(queue, "patient"))
+    clock.at(1.01, lambda: put(queue, "hasty", key=OTHER_KEY))
+    assert (take(queue).key, round(clock.now(), 9)) == (OTHER_KEY, 1.08)
+    assert (take(queue).key, round(clock.now(), 9)) == (KEY, 1.1)
+
+
+def test_a_thread_that_leaves_with_a_batch_wakes_another_for_the_next(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=1)
+    taken: list[Batch] = []
+    clock.at(1.0, lambda: taken.append(take(queue)))  # a second thread, idle beside the first
+    clock.at(2.0, lambda: put(queue, "a", "b"))
+    taken.append(take(queue))
+    assert [batch.items for batch in taken] == [items_of("a"), items_of("b")]
+    assert clock.now() == 2.0
 
 
 def test_arrivals_wake_nobody_while_all_slots_are_taken(clock: FakeClock) -> None:

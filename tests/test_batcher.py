@@ -302,7 +302,10 @@ def test_a_killed_thread_costs_its_batch_a_503_and_the_next_request_works(starte
     assert batcher.queue.calls == 0
 
 
-def test_every_thread_may_die_and_more_than_once(started: Callable[..., Batcher]) -> None:
+def test_every_thread_may_die_and_more_than_once_and_is_replaced_at_once(
+    started: Callable[..., Batcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Batcher, "SUPERVISION_PERIOD", 10 * PATIENCE)
     recorder = Recorder()
     batcher = started(Doomed(12), threads=4, observers=[recorder])
     for _ in range(12):

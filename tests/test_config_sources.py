@@ -226,13 +226,18 @@ def test_a_host_is_nothing_else(sources: Sources, text: str) -> None:
 # Upstream URLs
 
 
-def test_urls_come_as_text_with_commas_or_as_a_list(sources: Sources) -> None:
-    both = ("http://a:8080", "https://b/base")
-    assert sources.load(environ={"INFERENCE_URL": "http://a:8080/, https://b/base/"}).inference_url == both
-    assert sources.toml('inference_url = ["http://a:8080", "https://b/base"]').load().inference_url == both
+def test_urls_come_as_text_or_as_a_list(sources: Sources) -> None:
+    assert sources.load(environ={"INFERENCE_URL": "http://a:8080/"}).inference_url == ("http://a:8080",)
+    assert sources.toml('inference_url = ["http://a:8080"]').load().inference_url == ("http://a:8080",)
     assert sources.toml('inference_url = "http://[::1]:80/"').load().inference_url == ("http://[::1]:80",)
-    flags = ("--inference-url", "http://a:8080", "--inference-url=https://b/base")
-    assert sources.load(*flags).inference_url == both
+    assert sources.load("--inference-url=https://b/base").inference_url == ("https://b/base",)
+
+
+def test_several_urls_are_refused_as_long_as_only_one_can_be_used(sources: Sources) -> None:
+    told = "inference_url = http://a, https://b (environment INFERENCE_URL): only one upstream can be used so far"
+    assert told in sources.problem(environ={"INFERENCE_URL": "http://a,https://b"})
+    assert "only one" in sources.problem("--inference-url", "http://a", "--inference-url=http://b")
+    assert "only one" in sources.toml('inference_url = ["http://a", "http://b"]').problem()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 
 from embedded import weights
 from embedded.supervisor import EmbeddedServer, restart_delay
+from tests.service import eventually
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30.0  # seconds until a test that waits gives up
@@ -124,7 +125,9 @@ def test_stop_finishes_what_is_in_flight_and_leaves_no_process() -> None:
     with connected(url) as connection:
         connection.request("GET", "/health")
         connection.getresponse().read()
+        idle = child.cpu_times().user
         send_texts(connection, *["word " * 250] * 4)  # some 400 ms of work
+        eventually(lambda: child.cpu_times().user >= idle + 0.05)
         server.stop()
         vectors = json.load(connection.getresponse())
 

@@ -154,6 +154,9 @@ def test_a_failed_batch_makes_it_look_again(bench: Bench, error: ProxyError) -> 
     bench.upstream.healthy = False
     bench.monitor.on_batch(report_of(error))
     assert not bench.monitor.check(max_age=10)
+    bench.clock.sleep(1)
+    bench.monitor.check(max_age=10)  # one look was enough
+    assert bench.upstream.probes == 2
 
 
 @pytest.mark.parametrize("error", [None, UpstreamRejected("422", status=422), ProxyError("a bug of ours")])

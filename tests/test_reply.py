@@ -75,6 +75,8 @@ near_misses = st.text('[],0123.eE+- \ntrulN"{}:', max_size=12).map(lambda inner:
 @example("[[1-1],[2]]")
 @example("[[1,],[2,]]")
 @example("[[],[]]")
+@example("[[1,2],[3]]")
+@example("[[1],[2,3]]")
 @example("[[[]],[[]]]")
 def test_exactly_what_is_vectors_of_numbers_is_taken(body: str) -> None:
     try:
