@@ -3,13 +3,14 @@
 It knows nothing of HTTP servers or Flask. ``docs/design.md`` tells how the parts work together.
 """
 
+from batching.adaptive import AdaptiveTiming
 from batching.batch_queue import BatchQueue, Limits
 from batching.batcher import Batcher, Observer, Upstream
 from batching.call import Batch, BatchKey, BatchReport, Call, Item
 from batching.clock import Clock, SystemClock
 from batching.errors import ProxyError
 from batching.monitor import UpstreamMonitor
-from batching.timing import AdaptiveTiming, FixedTiming, Timing
+from batching.timing import FixedTiming, Timing
 from batching.upstream import UpstreamClient, UpstreamInfo
 
 __all__ = [

@@ -344,8 +344,6 @@ class BatchQueue:
         return stop, added
 
     def _depart(self, batch: Batch, lane: Lane, now: float) -> None:
-        for other in self._batches:
-            other.alone = batch.alone = False
         beside = len(self._batches)
         self._batches.add(batch)
         self.in_flight_items += len(batch.items)

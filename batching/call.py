@@ -91,7 +91,7 @@ class Part(NamedTuple):
 class Batch:
     """Items of one key that travel upstream together, in the order of their parts."""
 
-    __slots__ = ("alone", "deadline", "items", "key", "owner", "parts", "reason", "taken_at")
+    __slots__ = ("deadline", "items", "key", "owner", "parts", "reason", "taken_at")
 
     def __init__(self, key: BatchKey, reason: str, taken_at: float) -> None:
         self.key = key
@@ -103,8 +103,6 @@ class Batch:
         self.deadline = taken_at
         #: Identity of the thread that carries it.
         self.owner = threading.get_ident()
-        #: Whether no other batch was in flight at any time while it was.
-        self.alone = True
 
     def add(self, call: Call, stop: int) -> None:
         """Append the call's items up to ``stop``."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from batching.timing import NEVER, NOW, REASONS, AdaptiveTiming, CallCost, Decision, FixedTiming, Timing
+from batching.adaptive import AdaptiveTiming
+from batching.learning import CallCost
+from batching.timing import NEVER, NOW, REASONS, Decision, FixedTiming, Timing
 
 MAX_BATCH = 8
 MAX_WAIT = 0.1
