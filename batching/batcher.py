@@ -156,7 +156,10 @@ class Batcher:
         while not self._stopping:
             self._attention.wait(self.SUPERVISION_PERIOD)
             self._attention.clear()
-            self.replace_the_dead()
+            try:
+                self.replace_the_dead()
+            except Exception:  # no new thread could be had: try again, for without a supervisor nobody would
+                log.exception("dead batcher threads could not be replaced")
 
     def replace_the_dead(self) -> int:
         """Fail the batches of dead threads with 503 and start new threads; return how many died."""
