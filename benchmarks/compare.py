@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Clients that ask at once while answers are checked.
-_CHECKERS = 40
+_CHECKERS = 32
 #: Numbers may be printed with fewer digits on the way, never changed.
 _TOLERANCE = 1e-6
 
