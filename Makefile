@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 RUN_NEEDS := constraints.txt requirements.txt requirements-embedded.txt requirements-model.txt
 
+EMBEDDED := $(BIN)/python -m embedded --host 127.0.0.1 --port {port} --threads 2
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -31,6 +33,21 @@ check: $(VENV)/.dev ## lint, types, import contracts, dependencies, container fi
 	$(BIN)/yamllint --strict -d "{extends: default, rules: {line-length: {max: 140}}}" docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
+.PHONY: bench
+bench: $(VENV)/.bench ## measure what the README's section on performance quotes (about 12 minutes)
+	$(BIN)/python -m benchmarks.load compare --clients 1,4,16,64 --fixed-ms 20 --per-item-ms 0.5
+	$(BIN)/python -m benchmarks.load compare --clients 64 --fixed-ms 4 --per-item-ms 0.1
+	$(BIN)/python -m benchmarks.load compare --stock --clients 64 --fixed-ms 5 --per-item-ms 0
+	$(BIN)/python -m benchmarks.load compare --clients 1,8,32,64 --words 6 --upstream-command "$(EMBEDDED)"
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.bench ## the same beside mosec and BentoML, each installed into an environment of its own
+	$(BIN)/python -m benchmarks.load compare --clients 1,4,16,64 --fixed-ms 20 --per-item-ms 0.5 --peers mosec,bentoml
+
+.PHONY: simulate
+simulate: $(VENV)/.bench ## write the table and picture of docs/timing.md anew
+	$(BIN)/python -m benchmarks.simulate --png docs/timing.png --write docs/timing.md
+
 .PHONY: docs
 docs: $(VENV)/.dev ## write config.toml and the README's settings table anew from the declarations
 	$(BIN)/python -m config --write-docs
@@ -54,4 +71,8 @@ $(VENV)/.run: $(RUN_NEEDS) | $(VENV)/bin/python
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@echo "Installing the test tools ..."
 	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
+	$(PIP) -r requirements-bench.txt
 	@touch $@

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _PR_SET_TIMERSLACK = 29
 _SLACK_NS = 1000
+#: What stands for the slack that the thread had when it was made.
+_DEFAULT_SLACK = 0
 
 
 if sys.platform == "linux":
@@ -41,16 +43,23 @@ else:
     _PreciseSelector = selectors.DefaultSelector
 
 
+def _let_timers_slip(nanoseconds: int) -> None:
+    """Tell the kernel by how much it may delay this thread's timers (50 µs by itself); a refusal costs only that."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0)
+
+
 def new_loop() -> asyncio.AbstractEventLoop:
     """A selector loop with precise timers."""
-    if sys.platform == "linux":
-        # The kernel may let a timer of an ordinary thread slip by 50 µs; a refusal costs only that.
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, _SLACK_NS, 0, 0, 0)
     return asyncio.SelectorEventLoop(_PreciseSelector())
 
 
 def run(main: Coroutine[object, object, T]) -> T:
-    """asyncio.run on such a loop."""
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(main)
+    """asyncio.run on such a loop; the thread is left as it was."""
+    _let_timers_slip(_SLACK_NS)
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(main)
+    finally:
+        _let_timers_slip(_DEFAULT_SLACK)

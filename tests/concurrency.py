@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
 
 #: Seconds until a thread that has not ended counts as hung.
 PATIENCE = 30.0
-
-PR_SET_TIMERSLACK = 29
 
 
 class Nursery:
@@ -49,10 +46,6 @@ class Nursery:
 @contextmanager
 def frequent_switches() -> Iterator[None]:
     """Let the interpreter switch threads as often as it can, which brings races to light."""
-    # A benchmark that ran before may have made this thread's timers so precise that waits of a microsecond
-    # become busy loops in the kernel, in every thread started from here; 0 brings the ordinary 50 µs back.
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 0, 0, 0, 0)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
