@@ -22,6 +22,7 @@ from batching import (
 from config import DECLARATIONS, SettingsError, __version__, load_settings
 from config.active import active
 from config.flags import CONFIG_ENV, parse_flags
+from config.sources import FLAGS_ENV
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,11 +128,9 @@ def main(argv: Sequence[str]) -> None:
     except SettingsError as problem:
         sys.exit(str(problem))
     root = Path(__file__).resolve().parent
-    given = {
-        each.env: _text(getattr(settings, each.name))
-        for each in DECLARATIONS
-        if settings.source(each.name).startswith("flag ")
-    }
+    flags = [each for each in DECLARATIONS if settings.source(each.name).startswith("flag ")]
+    given = {each.env: _text(getattr(settings, each.name)) for each in flags}
+    given[FLAGS_ENV] = ",".join(each.name for each in flags)
     if (file := parse_flags(argv).config) is not None:
         given[CONFIG_ENV] = file
     arguments = ["-m", "gunicorn", "-c", str(root / "gunicorn.conf.py"), "--chdir", str(root), "app:create_app()"]

@@ -129,11 +129,20 @@ def on_reload(server: Arbiter) -> None:
 
 
 def when_ready(server: Arbiter) -> None:
-    """Refuse a sizing that only gunicorn's own command line could have spoiled; then say what is running."""
-    problems = sizing_problems(active(), threads=server.cfg.threads)
-    if problems or server.cfg.worker_class_str not in {worker_class, "gthread"}:
-        server.log.error("%s", SettingsError(problems) if problems else f"worker_class must be {worker_class}")
+    """Refuse what only gunicorn's own command line can have spoiled; then say what is running."""
+    settings, given = active(), server.cfg
+    problems = [str(problem) for problem in sizing_problems(settings, threads=given.threads)]
+    if given.worker_class_str != worker_class:
+        problems.append(f"worker_class = {given.worker_class_str}: must be {worker_class}")
+    if given.workers != settings.workers:
+        problems.append(f"workers = {given.workers}: give it as a setting (WORKERS), or metrics do not add up")
+    if given.is_ssl:
+        problems.append("certfile, keyfile: this service speaks HTTP in the clear; put what ends TLS in front")
+    if problems:
+        server.log.error("gunicorn was told what cannot work: %s", "; ".join(problems))
         server.halt(exit_status=1)
+    if given.accesslog or given.max_requests:
+        server.log.warning("an access log and max_requests have no effect here; see /metrics and the reply's headers")
     _announce(server)
 
 

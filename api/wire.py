@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import socket
 import struct
+import sys
+import termios
 import time
 from contextlib import suppress
 from email.utils import formatdate
@@ -49,7 +52,7 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         self.late_bytes = 0
 
     def attend(self, send_timeout: float) -> None:
-        """Make it ready for a pool thread. ``send_timeout``: seconds that one write may make no progress."""
+        """Make it ready for a pool thread. ``send_timeout``: seconds for which a client may take nothing it is sent."""
         self.sock.setblocking(True)
         if not self.initialized:
             self.initialized = True
@@ -99,6 +102,16 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         except OSError:
             return True
 
+    def give_up_reading(self) -> None:
+        """Treat the request that is arriving as too slow, now."""
+        self.parser.unreader.deadline = 0.0
+        self.stop_reading()
+
+    @property
+    def read_until(self) -> float:
+        """When the request that is arriving becomes too slow."""
+        return float(self.parser.unreader.deadline)
+
     def stop_reading(self) -> None:
         """Let whoever reads from it see its end; writing goes on."""
         with suppress(OSError):
@@ -142,7 +155,8 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]
                     raise TooSlowError
                 with suppress(BlockingIOError):
                     data: bytes = self.sock.recv(size)
-                    return data
+                    if data or time.monotonic() < self.deadline:
+                        return data
         finally:
             self._readers.discard(self._conn)
 
@@ -189,7 +203,30 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
             done = 0
         if done < len(answer):
             relay.pass_on()
-            self.sock.sendall(memoryview(answer)[done:])
+            _send_to_slow_reader(self.sock, memoryview(answer)[done:])
+
+
+def _send_to_slow_reader(sock: socket.socket, rest: memoryview) -> None:
+    """Send all, however slowly the client reads; raises ``BlockingIOError`` once it has taken nothing for a while.
+
+    The socket's time-out alone does not tell: a writer is woken only when much of a large buffer is free again.
+    """
+    unread = _unread(sock)
+    while rest:
+        try:
+            rest = rest[sock.send(rest) :]
+        except BlockingIOError:
+            before, unread = unread, _unread(sock)
+            if unread >= before:
+                raise
+        else:
+            unread = _unread(sock)
+
+
+def _unread(sock: socket.socket) -> int:
+    """Return how many bytes that were sent the client has not taken yet."""
+    answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 class _Date:

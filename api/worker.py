@@ -148,6 +148,15 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
             self._in_pool += 1
             super().enqueue_req(self._ready.popleft())
 
+        self._end_the_slowest()
+
+    def _end_the_slowest(self) -> None:
+        """Where threads run short, those who are slow to send give theirs up, the slowest first."""
+        short = self._in_pool + len(self._ready) + LEAST_SPARE_THREADS - self.cfg.threads
+        if short > 0 and self._readers:
+            for conn in sorted(self._readers.copy(), key=lambda conn: conn.read_until)[:short]:
+                conn.give_up_reading()
+
     def finish_request(self, conn: Connection, fs: Any) -> None:
         self._in_pool -= 1
         super().finish_request(conn, fs)

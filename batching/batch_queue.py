@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from batching.clock import Clock
+
+log = logging.getLogger(__name__)
 
 #: Only calls that waited this long (s) are asked whether their client is still there: a system call each,
 #: made under the lock, which would cost more than it saves where nobody waits.
@@ -167,10 +170,6 @@ class BatchQueue:
             now = self._clock.now()
             self._batches.remove(batch)
             self.in_flight_items -= len(batch.items)
-            lane = self._lanes.get(batch.key)
-            if lane is not None:
-                lane.in_flight_items -= len(batch.items)
-                lane.timing.completed(lane, batch, now, ok=error is None)
             ended: list[Call] = []
             position = 0
             for call, start, stop in batch.parts:
@@ -188,8 +187,19 @@ class BatchQueue:
                         ended.append(call)
                 position += count
             relay.link(ended)
+            self._learn(batch, now, ok=error is None)
             # The thread that settles goes on to `take`, so nobody else needs waking.
             return ended
+
+    def _learn(self, batch: Batch, now: float, *, ok: bool) -> None:
+        lane = self._lanes.get(batch.key)
+        if lane is not None:
+            lane.in_flight_items -= len(batch.items)
+            try:
+                lane.timing.completed(lane, batch, now, ok=ok)
+            except Exception:  # what a rule makes of an answer must not cost the clients the answer
+                log.exception("the timing rule failed")
+        self._forget_idle_lanes()
 
     # ---- life and death -------------------------------------------------------------------------
 
@@ -243,17 +253,17 @@ class BatchQueue:
         if lane is None:
             lane = self._lanes[key] = Lane(key, self._timing())
         self._busy[key] = lane
-        while len(self._lanes) > MAX_IDLE_LANES and self._forget_a_lane():
-            pass
+        self._forget_idle_lanes()
         return lane
 
-    def _forget_a_lane(self) -> bool:
-        """Forget the lane that has been idle longest; False if none is idle."""
-        for key, lane in self._lanes.items():
-            if key not in self._busy and not lane.in_flight_items:
-                del self._lanes[key]
-                return True
-        return False
+    def _forget_idle_lanes(self) -> None:
+        """Keep what idle lanes have learned, but of no more than ``MAX_IDLE_LANES``: the longest idle go first."""
+        while len(self._lanes) > MAX_IDLE_LANES:
+            idle = (key for key, lane in self._lanes.items() if key not in self._busy and not lane.in_flight_items)
+            key = next(idle, None)
+            if key is None:
+                return
+            del self._lanes[key]
 
     def _resize(self, lane: Lane, items: int, size: int) -> None:
         """Count items and bytes in or out of a lane."""

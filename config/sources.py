@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Read when nobody names another file; it may be missing.
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.toml"
 
+#: Names the variables by which `app.py` hands its flags on to gunicorn, so that messages still call them flags.
+FLAGS_ENV = "AUTOBATCH_FLAGS"
+
 _BY_NAME = {each.name: each for each in DECLARATIONS}
 
 
@@ -78,8 +81,12 @@ def _flag_source(name: str) -> str:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
+    handed_on = environ.get(FLAGS_ENV, "").split(",")
     return {
-        each.name: Given(each.parse(environ[each.env]), f"environment {each.env}")
+        each.name: Given(
+            each.parse(environ[each.env]),
+            _flag_source(each.name) if each.name in handed_on else f"environment {each.env}",
+        )
         for each in DECLARATIONS
         if each.env in environ
     }

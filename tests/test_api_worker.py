@@ -6,15 +6,17 @@ import logging
 import os
 import selectors
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from gunicorn.config import Config
 
-from api.wire import is_whole
+from api.wire import _send_to_slow_reader, is_whole
 from api.worker import ProxyWorker
 from config import Settings
 from config.active import activate
+from tests.concurrency import Nursery
 from tests.service import chunked, embed_request
 
 if TYPE_CHECKING:
@@ -124,3 +126,21 @@ def test_clients_that_only_leave_take_no_place_from_those_that_ask(worker: Proxy
 )
 def test_a_whole_request_is_known_by_its_length(request_bytes: bytes, whole: bool) -> None:
     assert is_whole(request_bytes) == whole
+
+
+def test_a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer(worker: ProxyWorker) -> None:
+    answer = bytes(6_000_000)
+    received = bytearray()
+    with connected(worker) as client, Nursery() as nursery:
+        (conn,) = worker._silent
+        conn.attend(send_timeout=0.2)
+        pace = threading.Event()
+
+        def read_slowly() -> None:
+            while len(received) < len(answer):
+                received.extend(client.recv(65_536))
+                pace.wait(0.02)
+
+        nursery.start(read_slowly)
+        _send_to_slow_reader(conn.sock, memoryview(answer))
+    assert bytes(received) == answer

@@ -303,3 +303,15 @@ def test_connections_that_vanish_at_any_point_leave_nothing_behind(service: Serv
 
 def test_nothing_of_all_this_was_an_unexpected_error(service: Service) -> None:
     assert "Traceback" not in service.log
+
+
+def test_many_slow_senders_do_not_keep_health_checks_waiting(
+    upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sizes = {"max_concurrent_requests": 32, "threads": 40, "read_timeout_ms": 10_000}
+    with Service(tmp_path_factory.mktemp("slow"), inference_url=upstream.url, **sizes) as service, ExitStack() as stack:
+        service.wait_until_serving()
+        for _ in range(80):
+            stack.enter_context(service.connect()).sendall(b"POST /embed HTTP/1.1\r\nHost: slow\r\n")
+        assert service.get("/health/live").took < 2.0
+        assert service.embed("a").status == 200

@@ -227,6 +227,7 @@ def run(command: Sequence[str], **variables: str) -> subprocess.CompletedProcess
         (GUNICORN, {"MAX_BATCH_SIZE": "0"}, ["max_batch_size = 0", "environment MAX_BATCH_SIZE", "1 to 1000"]),
         (GUNICORN, {"THREADS": "100"}, ["threads = 100", "max_concurrent_requests + 8 = 520"]),
         ([*GUNICORN, "--threads", "4"], {"PORT": "0", "HOST": "127.0.0.1"}, ["threads = 4", "must be at least"]),
+        ([*GUNICORN, "--workers", "2"], {"PORT": "0", "HOST": "127.0.0.1"}, ["workers = 2", "as a setting (WORKERS)"]),
         ([*APP, "--config", "/nowhere/at.all"], {}, ["/nowhere/at.all", "cannot be read"]),
     ],
 )
@@ -244,3 +245,9 @@ def test_help_names_every_setting() -> None:
     assert ended.returncode == 0
     assert "--max-wait-time-ms" in ended.stdout
     assert "environment MAX_WAIT_TIME_MS" in " ".join(ended.stdout.split())
+
+
+def test_the_banner_calls_flags_flags(tmp_path: Path) -> None:
+    with Service(tmp_path, inference_url="http://127.0.0.1:9", max_batch_size=7) as service:
+        eventually(lambda: "(flag --max-batch-size)" in service.log)
+        assert "environment" not in service.log
