@@ -55,28 +55,25 @@ def _time_left() -> float | None:
     return left
 
 
-class _BoundedSocket(socket.socket):
-    """A TCP socket whose every read and write ends by the thread's deadline."""
+class _Bounded:
+    """Makes every read and write of a socket end by the thread's deadline."""
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_time_left())
-        return super().recv_into(*args, **kwargs)
+        self.settimeout(_time_left())  # type: ignore[attr-defined]
+        received: int = super().recv_into(*args, **kwargs)  # type: ignore[misc]
+        return received
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(_time_left())
-        super().sendall(*args, **kwargs)
+        self.settimeout(_time_left())  # type: ignore[attr-defined]
+        super().sendall(*args, **kwargs)  # type: ignore[misc]
 
 
-class _BoundedTLSSocket(ssl.SSLSocket):
+class _BoundedSocket(_Bounded, socket.socket):
+    """A TCP socket that keeps the deadline."""
+
+
+class _BoundedTLSSocket(_Bounded, ssl.SSLSocket):
     """The same for TLS, where the wrapped socket is another object."""
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_time_left())
-        return super().recv_into(*args, **kwargs)
-
-    def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(_time_left())
-        super().sendall(*args, **kwargs)
 
 
 class _BoundedConnection(HTTPConnection):
