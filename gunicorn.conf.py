@@ -53,8 +53,10 @@ except SettingsError as _problem:
 # so nothing above may import it. At SIGHUP it is too late for that, and the directory is in use.
 if "prometheus_client" not in sys.modules:
     if METRICS_DIRECTORY in os.environ:
-        shutil.rmtree(os.environ[METRICS_DIRECTORY], ignore_errors=True)
-        os.makedirs(os.environ[METRICS_DIRECTORY])
+        # Somebody else's directory: only what earlier processes counted is removed, nothing that may lie beside it.
+        Path(os.environ[METRICS_DIRECTORY]).mkdir(parents=True, exist_ok=True)
+        for _file in Path(os.environ[METRICS_DIRECTORY]).glob("*.db"):
+            _file.unlink()
     elif _settings.workers > 1:
         os.environ[METRICS_DIRECTORY] = tempfile.mkdtemp(prefix="autobatch-metrics-")
         atexit.register(_remove_once, os.getpid(), os.environ[METRICS_DIRECTORY])

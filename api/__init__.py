@@ -1,4 +1,4 @@
-"""HTTP in: routes, schemas, errors and metrics. The only part that knows Flask."""
+"""HTTP in: routes, schemas, errors and metrics. The only part of the proxy that knows Flask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks for the API key, where one is set, on everything but health, metrics and documentation (as TEI does)."""
+"""Asks for the API key, where one is set, on everything but health and metrics (as TEI does)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ([^\r]*)\r\n")
 LINGER, LINGER_BYTES = 2.0, 65_536
 
 #: Requests that are handed to threads in one turn of the main loop, and the bytes read of one that is refused.
-MOST_AT_ONCE, MAX_SHED_BYTES = 4, 65_536
+MOST_AT_ONCE, MAX_SHED_BYTES = 4, 8192
 
 _REQUEST_ID = re.compile(rb"\r\nx-request-id:[ \t]*([\w-]{1,64})[ \t]*\r\n", re.IGNORECASE)
 
@@ -119,10 +119,9 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
     def _shed(self, conn: Connection) -> bool:
         """Answer 429 to a connection that wants work done; False if it asks for health or metrics."""
         try:
-            request = conn.sock.recv(MAX_SHED_BYTES, socket.MSG_DONTWAIT | socket.MSG_PEEK)
-            if not request.startswith(b"POST "):
+            if conn.sock.recv(5, socket.MSG_DONTWAIT | socket.MSG_PEEK) != b"POST ":
                 return False
-            conn.sock.recv(len(request), socket.MSG_DONTWAIT)
+            request = conn.sock.recv(MAX_SHED_BYTES, socket.MSG_DONTWAIT)
         except OSError:
             return False
         asked = _REQUEST_ID.search(request)

@@ -13,6 +13,7 @@ from tests.stub_upstream import StubUpstream, vector_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ITEMS_OK = 'autobatch_items_total{outcome="ok"}'
 CALLS = "autobatch_calls_in_progress"
@@ -81,3 +82,18 @@ def _directory_of(service: Service) -> str:
     """Find the directory by the files that a worker has mapped into its memory."""
     with open(f"/proc/{service.workers[0]}/maps") as maps:
         return next(os.path.dirname(line.split()[-1]) for line in maps if line.rstrip().endswith(".db"))
+
+
+def test_a_directory_that_somebody_names_for_the_metrics_keeps_what_else_lies_in_it(
+    upstream: StubUpstream, tmp_path: Path
+) -> None:
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    (directory / "precious.txt").write_text("not ours")
+    (directory / "counter_1.db").write_bytes(b"of a process that is no more")
+    variables = {"PROMETHEUS_MULTIPROC_DIR": str(directory)}
+    with Service(tmp_path / "service", secrets=variables, inference_url=upstream.url, workers=2) as service:
+        served(service, 5)
+        assert metric(service, ITEMS_OK) == 5.0
+    assert (directory / "precious.txt").read_text() == "not ours"
+    assert not (directory / "counter_1.db").exists()
