@@ -114,7 +114,9 @@ class QueueMachine(RuleBasedStateMachine):
         began = self.clock.now()
         heads = {key: self.waiting(key)[0] for key in KEYS if self.waiting(key)}
         taken = {call: call.taken for call in self.calls}
-        patience_ends = [call.arrived + MAX_WAIT for call in heads.values() if not self.is_lost(call)]
+        # A call whose deadline comes before its patience ends is dropped then, and makes nothing due.
+        living = [call for call in heads.values() if not self.is_lost(call) and call.deadline > call.arrived + MAX_WAIT]
+        patience_ends = [call.arrived + MAX_WAIT for call in living]
         try:
             batch = self.queue.take()
         except Deadlock:
@@ -254,8 +256,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert not queue._idle
 
 
+# The same examples each time, so that a change to the code alone can make this fail; for others, raise their number.
 QueueMachine.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    derandomize=True, max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
