@@ -50,6 +50,7 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         #: Whether it comes from the poller, and so has something to read.
         self.was_polled = False
         self.late_bytes = 0
+        self._peeked = b""
 
     def attend(self, send_timeout: float) -> None:
         """Make it ready for a pool thread. ``send_timeout``: seconds for which a client may take nothing it is sent."""
@@ -60,6 +61,14 @@ class Connection(gthread.TConn):  # type: ignore[misc]
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(IDLE_PATIENCE))
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send_timeout))
             self.parser = _Parser(self, self._readers)
+        if self._peeked:
+            self.parser.unreader.unread(self._peeked)
+            self._peeked = b""
+
+    def peek(self, size: int) -> bytes:
+        """Look at what has come of a request, ``size`` bytes at most, before a thread has the connection."""
+        self._peeked = self._peeked or self.sock.recv(size, socket.MSG_DONTWAIT)
+        return self._peeked
 
     def has_bytes(self) -> bool:
         """Whether bytes of the next request have been read already."""
@@ -93,7 +102,7 @@ class Connection(gthread.TConn):  # type: ignore[misc]
 
     def has_left(self) -> bool:
         """Whether the client has closed its side, with nothing of a request left to read."""
-        if self.parser is not None and self.has_bytes():
+        if self._peeked or (self.parser is not None and self.has_bytes()):
             return False
         try:
             return not self.sock.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)

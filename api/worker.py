@@ -34,8 +34,9 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ([^\r]*)\r\n")
 #: torn up by a reset, and the bytes that we take of it.
 LINGER, LINGER_BYTES = 2.0, 65_536
 
-#: Requests that are handed to threads in one turn of the main loop, and the bytes read of one that is refused.
-MOST_AT_ONCE, MAX_SHED_BYTES = 4, 8192
+#: Connections taken in, and requests handed to threads, in one turn of the main loop; the bytes read of a request
+#: that is refused, and the seconds for which a turn may do nothing but refuse.
+MOST_ACCEPTED, MOST_AT_ONCE, MAX_SHED_BYTES, LONGEST_TURN = 64, 4, 8192, 0.1
 
 _REQUEST_ID = re.compile(rb"\r\nx-request-id:[ \t]*([\w-]{1,64})[ \t]*\r\n", re.IGNORECASE)
 
@@ -78,24 +79,25 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
         self._ready: deque[Connection] = deque()
         self._in_pool = 0
         self._quitting = False
+        self._shed_count = 0
 
     # ---- connections that come (main thread) ----------------------------------------------------
 
     def accept(self, listener: socket.socket) -> None:
-        """Take in a new connection, and watch for its first byte."""
-        try:
-            client, address = listener.accept()
-        except OSError as problem:
-            # Out of files: those who leave will make room. Anything else means that nobody is there any more.
-            if problem.errno not in {errno.EAGAIN, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE}:
-                raise
-            return
-        self.nr_conns += 1
-        conn = Connection(
-            self._settings, client, address, listener.getsockname(), linger=self._linger, readers=self._readers
-        )
-        self._silent[conn] = time.monotonic() + self.cfg.keepalive
-        self.poller.register(client, selectors.EVENT_READ, partial(self._on_first_byte, conn))
+        """Take in new connections, and watch for their first bytes."""
+        here = listener.getsockname()
+        for _ in range(min(MOST_ACCEPTED, self.worker_connections - self.nr_conns)):
+            try:
+                client, address = listener.accept()
+            except OSError as problem:
+                # Out of files: those who leave will make room. Anything else means that nobody is there any more.
+                if problem.errno not in {errno.EAGAIN, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE}:
+                    raise
+                return
+            self.nr_conns += 1
+            conn = Connection(self._settings, client, address, here, linger=self._linger, readers=self._readers)
+            self._silent[conn] = time.monotonic() + self.cfg.keepalive
+            self.poller.register(client, selectors.EVENT_READ, partial(self._on_first_byte, conn))
 
     def _on_first_byte(self, conn: Connection, client: socket.socket) -> None:
         self.poller.unregister(client)
@@ -119,14 +121,13 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
     def _shed(self, conn: Connection) -> bool:
         """Answer 429 to a connection that wants work done; False if it asks for health or metrics."""
         try:
-            if conn.sock.recv(5, socket.MSG_DONTWAIT | socket.MSG_PEEK) != b"POST ":
-                return False
-            request = conn.sock.recv(MAX_SHED_BYTES, socket.MSG_DONTWAIT)
+            request = conn.peek(MAX_SHED_BYTES)
         except OSError:
             return False
+        if not request.startswith(b"POST "):
+            return False
         asked = _REQUEST_ID.search(request)
-        self._refuse(
-            conn.sock,
+        answer = _answer(
             429,
             "Too Many Requests",
             "more requests have come than can be served, no more are taken",
@@ -134,19 +135,30 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
             identity=asked[1].decode() if asked else None,
             headers=f"Retry-After: {retry_after_header(1)}\r\n",
         )
+        with suppress(OSError):
+            # With more to come, which is the end: both leave in one packet.
+            conn.sock.send(answer, socket.MSG_DONTWAIT | socket.MSG_MORE)
         if (proxy := self._proxy()) is not None:
             proxy.metrics.count_unread(429)
         self.nr_conns -= 1
+        self._shed_count += 1
         conn.close(graceful=not is_whole(request))
         return True
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        super().wait_for_and_dispatch_events(timeout=0.0 if self._ready else timeout)
-        # A few at a time while many come: with hundreds of threads at work the main loop would have no turn.
-        for _ in range(min(len(self._ready), MOST_AT_ONCE)):
+        """One turn of the main loop: tell the surplus at once, then let a few of the others have threads."""
+        until = time.monotonic() + LONGEST_TURN
+        most = MOST_AT_ONCE
+        while True:
+            before = self._shed_count
+            super().wait_for_and_dispatch_events(timeout=0.0 if self._ready else timeout)
+            if self._shed_count == before or time.monotonic() >= until:
+                break
+            most = 1
+        # A few at a time: with hundreds of threads at work at once the main loop would have no turn.
+        for _ in range(min(len(self._ready), most)):
             self._in_pool += 1
             super().enqueue_req(self._ready.popleft())
-
         self._end_the_slowest()
 
     def _end_the_slowest(self) -> None:
@@ -197,9 +209,9 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
         super().murder_pending()
         now = time.monotonic()
         for conns in (self._silent, self._lingering):
-            for conn in [conn for conn, until in conns.items() if until <= now]:
-                del conns[conn]
-                self._drop(conn)
+            while conns and (oldest := next(iter(conns.items())))[1] <= now:
+                del conns[oldest[0]]
+                self._drop(oldest[0])
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Run by a worker that stops: also give up on those who have said nothing yet."""
@@ -291,25 +303,9 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
         text = str(exc) if status < 500 else "the request could not be processed"
         self._refuse(client, status, reason, text[:200] or reason)
 
-    def _refuse(
-        self,
-        client: socket.socket,
-        status: int,
-        reason: str,
-        text: str,
-        *,
-        error_type: str | None = None,
-        identity: str | None = None,
-        headers: str = "",
-    ) -> None:
-        identity = identity or new_request_id()
-        body = error_body(text, error_type or ERROR_TYPES.get(status, "Unhandled"), identity)
-        head = (
-            f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n{headers}"
-            f"X-Request-Id: {identity}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
+    def _refuse(self, client: socket.socket, status: int, reason: str, text: str) -> None:
         with suppress(OSError):
-            util.write_nonblock(client, head.encode("latin-1") + body)
+            util.write_nonblock(client, _answer(status, reason, text))
 
     # ---- the end --------------------------------------------------------------------------------
 
@@ -338,6 +334,25 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
     def _proxy(self) -> Any:
         """The engine; None while the app is not loaded yet."""
         return getattr(self.wsgi, "extensions", {}).get("proxy")
+
+
+def _answer(
+    status: int,
+    reason: str,
+    text: str,
+    *,
+    error_type: str | None = None,
+    identity: str | None = None,
+    headers: str = "",
+) -> bytes:
+    """Return a whole response that ends its connection. ``identity``: the request's, None makes one."""
+    identity = identity or new_request_id()
+    body = error_body(text, error_type or ERROR_TYPES.get(status, "Unhandled"), identity)
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n{headers}"
+        f"X-Request-Id: {identity}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("latin-1") + body
 
 
 class _Recorder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +19,8 @@ import psutil
 
 from config import DECLARATIONS
 from config.flags import CONFIG_ENV
+from tests.answer import Answer
+from tests.crowd import ask_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,25 +46,6 @@ def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without any setting of ours, and with these variables."""
     ours = {each.env for each in DECLARATIONS} | {CONFIG_ENV}
     return {name: value for name, value in os.environ.items() if name not in ours} | variables
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One response, and when its request was sent and it had come whole (moments on the monotonic clock)."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    sent: float = 0.0
-    came: float = 0.0
-
-    @property
-    def took(self) -> float:
-        return self.came - self.sent
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 class Service:
@@ -192,7 +173,7 @@ class Service:
 
         ``gap``: seconds between two sends.
         """
-        return asyncio.run(_crowd(self.port, requests, gap))
+        return ask_at_once(self.port, requests, gap=gap)
 
 
 def _command_line(process: psutil.Process) -> list[str]:
@@ -230,51 +211,3 @@ def read_answer(connection: socket.socket) -> Answer:
         return Answer(response.status, fields, content, came=time.monotonic())
     finally:
         response.close()
-
-
-class _Client(asyncio.Protocol):
-    """Sends one request and collects one response that has a length."""
-
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-        self.sent = 0.0
-        self._received = b""
-        self.transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def send(self, request: bytes) -> None:
-        self.sent = time.monotonic()
-        self.transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, found, body = self._received.partition(b"\r\n\r\n")
-        if not found:
-            return
-        lines = head.decode("latin-1").split("\r\n")
-        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        if len(body) >= int(fields["content-length"]) and not self.answer.done():
-            status = int(lines[0].split()[1])
-            self.answer.set_result(Answer(status, fields, body, self.sent, time.monotonic()))
-            self.transport.close()
-
-    def connection_lost(self, _: Exception | None) -> None:
-        if not self.answer.done():
-            self.answer.set_result(None)
-
-
-async def _crowd(port: int, requests: Sequence[bytes], gap: float) -> list[Answer | None]:
-    loop = asyncio.get_running_loop()
-    clients = []
-    for _ in requests:
-        _, client = await loop.create_connection(_Client, "127.0.0.1", port)
-        clients.append(client)
-    for client, request in zip(clients, requests, strict=True):
-        client.send(request)
-        if gap:
-            await asyncio.sleep(gap)
-    async with asyncio.timeout(PATIENCE):
-        return await asyncio.gather(*(client.answer for client in clients))

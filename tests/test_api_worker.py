@@ -41,6 +41,7 @@ def connected(worker: ProxyWorker) -> socket.socket:
     """Connect a client; the worker has accepted it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname(), 5)
+        listener.setblocking(False)  # as gunicorn's are
         worker.accept(listener)
     return client
 
@@ -93,11 +94,25 @@ def test_a_connection_that_lingers_is_closed_when_the_client_leaves_or_patience_
 
 def test_running_out_of_files_does_not_end_the_worker(worker: ProxyWorker) -> None:
     class NoFiles:
+        def getsockname(self) -> tuple[str, int]:
+            return "127.0.0.1", 0
+
         def accept(self) -> None:
             raise OSError(24, "Too many open files")
 
     worker.accept(NoFiles())  # type: ignore[arg-type]
     assert worker.nr_conns == 0
+
+
+def test_a_crowd_is_taken_in_at_once_but_never_more_than_there_is_room_for(worker: ProxyWorker) -> None:
+    worker.worker_connections = 5
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        clients = [socket.create_connection(listener.getsockname(), 5) for _ in range(7)]
+        listener.setblocking(False)
+        worker.accept(listener)
+    assert worker.nr_conns == 5
+    for client in clients:
+        client.close()
 
 
 def test_clients_that_only_leave_take_no_place_from_those_that_ask(worker: ProxyWorker) -> None:

@@ -65,17 +65,18 @@ def surplus_of(answers: list[Answer | None], texts: list[str]) -> list[Answer]:
 def test_of_2000_clients_at_once_the_surplus_is_told_so_while_the_others_are_served(
     service: Service, upstream: StubUpstream
 ) -> None:
-    upstream.delay = 0.3
     texts = [f"text {number}" for number in range(CLIENTS)]
+    upstream.delay = 0.3
+    medians = []
     try:
-        answers = service.crowd([embed_request(text) for text in texts])
+        for _ in range(3):
+            surplus = surplus_of(service.crowd([embed_request(text) for text in texts]), texts)
+            assert CLIENTS - 2 * ADMITTED <= len(surplus) <= CLIENTS - ADMITTED
+            medians.append(statistics.median(answer.took for answer in surplus))
     finally:
         upstream.delay = 0.0
-    surplus = surplus_of(answers, texts)
-    assert CLIENTS - 2 * ADMITTED <= len(surplus) <= CLIENTS - ADMITTED
-    # All 2,000 arrive within 50 ms, and to accept and refuse them takes 0.1 ms each: about 0.1 s at the median
-    # on two slow cores that this test's clients share. Through threads and Flask it was 2 s.
-    assert statistics.median(answer.took for answer in surplus) < 0.4
+    # 30 to 75 ms on two slow cores that this test's clients share: a refusal costs the main loop 35 us.
+    assert statistics.median(medians) < 0.1
 
 
 def test_a_full_house_refuses_within_milliseconds(service: Service, upstream: StubUpstream) -> None:
