@@ -6,9 +6,11 @@ import logging
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from batching import relay
+from batching.bisection import group_size
 from batching.call import Batch, BatchKey, Call
 from batching.errors import (
     BatcherDied,
@@ -21,7 +23,7 @@ from batching.errors import (
 from batching.timing import DRAIN, HOLD, NEVER, NOW, Decision, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from batching.clock import Clock
 
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 #: Only calls that waited this long (s) are asked whether their client is still there: a system call each,
 #: made under the lock, which would cost more than it saves where nobody waits.
 HANGUP_CHECK_AFTER = 0.05
+
+#: Weight of the newest batch in the average share of refused items, and the share that counts as none.
+GUILT_WEIGHT, NO_GUILT = 0.1, 0.0005
 
 #: Lanes remembered for what their timing has learned; clients choose keys, so their number has to end.
 MAX_IDLE_LANES = 64
@@ -51,7 +56,17 @@ class Limits:
 class Lane:
     """The waiting calls of one key, oldest first, with the timing object that learned their manners."""
 
-    __slots__ = ("calls", "in_flight_items", "is_full", "key", "oldest", "timing", "waiting", "waiting_bytes")
+    __slots__ = (
+        "calls",
+        "guilty_share",
+        "in_flight_items",
+        "is_full",
+        "key",
+        "oldest",
+        "timing",
+        "waiting",
+        "waiting_bytes",
+    )
 
     def __init__(self, key: BatchKey, timing: Timing) -> None:
         self.key = key
@@ -62,6 +77,8 @@ class Lane:
         self.is_full = False
         self.oldest = NEVER
         self.in_flight_items = 0
+        #: Moving average of the share of items that the upstream refused.
+        self.guilty_share = 0.0
 
 
 class _IdleThread:
@@ -158,11 +175,18 @@ class BatchQueue:
                 else:
                     self._wait(decision.due, now)
 
-    def settle(self, batch: Batch, results: list[bytes] | None, error: ProxyError | None) -> list[Call]:
-        """End the batch with one result per item, or with an error for all; return the calls that ended.
+    def settle(
+        self,
+        batch: Batch,
+        results: list[bytes] | None,
+        error: ProxyError | None,
+        errors: Mapping[int, ProxyError] = MappingProxyType({}),
+    ) -> list[Call]:
+        """End the batch with one result per item, or with ``error`` for all; return the calls that ended.
 
-        The caller wakes them (``relay.wake``), outside the lock. A batch that has been settled
-        already (its thread was given up for dead) changes nothing.
+        With results, ``errors`` holds those of single items, by their position; a call of several items ends with
+        the first that concerns it. The caller wakes them (``relay.wake``), outside the lock. A batch that has been
+        settled already (its thread was given up for dead) changes nothing.
         """
         with self._lock:
             if batch not in self._batches:
@@ -175,7 +199,9 @@ class BatchQueue:
             for call, start, stop in batch.parts:
                 count = stop - start
                 if not call.done:
-                    if results is not None:
+                    if errors and (own := [errors[at] for at in range(position, position + count) if at in errors]):
+                        self._drop(call, own[0], wake=False)
+                    elif results is not None:
                         self._deliver(call, start, results[position : position + count])
                     else:
                         self._drop(call, error or ProxyError("the batch ended without a result"), wake=False)
@@ -187,19 +213,28 @@ class BatchQueue:
                         ended.append(call)
                 position += count
             relay.link(ended)
-            self._learn(batch, now, ok=error is None)
+            self._learn(batch, now, ok=error is None, guilty=len(errors))
             # The thread that settles goes on to `take`, so nobody else needs waking.
             return ended
 
-    def _learn(self, batch: Batch, now: float, *, ok: bool) -> None:
+    def _learn(self, batch: Batch, now: float, *, ok: bool, guilty: int) -> None:
         lane = self._lanes.get(batch.key)
         if lane is not None:
             lane.in_flight_items -= len(batch.items)
+            if guilty or lane.guilty_share:
+                self._learn_guilt(lane, guilty / len(batch.items))
             try:
                 lane.timing.completed(lane, batch, now, ok=ok)
             except Exception:  # what a rule makes of an answer must not cost the clients the answer
                 log.exception("the timing rule failed")
         self._forget_idle_lanes()
+
+    def _learn_guilt(self, lane: Lane, share: float) -> None:
+        """Where many inputs are refused, batches are smaller: less is refused with them, and less is searched."""
+        lane.guilty_share += GUILT_WEIGHT * (share - lane.guilty_share)
+        if lane.guilty_share < NO_GUILT:
+            lane.guilty_share = 0.0
+        self._resize(lane, 0, 0)
 
     # ---- life and death -------------------------------------------------------------------------
 
@@ -269,7 +304,13 @@ class BatchQueue:
         """Count items and bytes in or out of a lane."""
         lane.waiting += items
         lane.waiting_bytes += size
-        lane.is_full = lane.waiting >= self.limits.max_batch_size or lane.waiting_bytes >= self.limits.max_batch_bytes
+        lane.is_full = lane.waiting >= self._most_items(lane) or lane.waiting_bytes >= self.limits.max_batch_bytes
+
+    def _most_items(self, lane: Lane) -> int:
+        if lane.key.alone:
+            return 1
+        most = self.limits.max_batch_size
+        return group_size(lane.guilty_share, most) if lane.guilty_share else most
 
     def _decide(self, lane: Lane, now: float) -> Decision:
         if len(self._batches) >= self.limits.max_inflight_batches:
@@ -280,7 +321,7 @@ class BatchQueue:
 
     def _has_room(self, lane: Lane) -> bool:
         """Whether the upstream has permits left for the lane's next batch; a batch alone is always let through."""
-        next_size = min(lane.waiting, self.limits.max_batch_size)
+        next_size = min(lane.waiting, self._most_items(lane))
         return not self.in_flight_items or self.in_flight_items + next_size <= self.limits.max_inflight_items
 
     def _next(self, now: float) -> tuple[Lane | None, Decision]:
@@ -317,7 +358,7 @@ class BatchQueue:
     def _form(self, lane: Lane, reason: str, now: float) -> Batch | None:
         """Take the batch out of the lane; None if all that waited there had lost its readers."""
         batch = Batch(lane.key, reason, now)
-        most = self.limits.max_batch_size  # read once: the monitor may change it meanwhile
+        most = self._most_items(lane)  # read once: the monitor may change it meanwhile
         size = 0
         while lane.calls and len(batch.items) < most:
             call = lane.calls[0]

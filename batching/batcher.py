@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from batching import relay
 from batching.call import BatchReport
-from batching.errors import DeadlineExceeded, ProxyError, UpstreamProtocolError
+from batching.errors import DeadlineExceeded, ProxyError, UpstreamProtocolError, UpstreamRejected
+from batching.isolation import Isolation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from batching.batch_queue import BatchQueue
     from batching.call import Batch, Call
     from batching.clock import Clock
 
 log = logging.getLogger(__name__)
+
+NO_ERRORS: Mapping[int, ProxyError] = {}
 
 
 class Upstream(Protocol):
@@ -55,6 +58,7 @@ class Batcher:
     ) -> None:
         self.queue = queue
         self._upstream = upstream
+        self._isolation = Isolation(upstream, clock)
         self._clock = clock
         self._thread_count = threads
         self._observers = observers
@@ -68,7 +72,11 @@ class Batcher:
     # ---- handler threads ------------------------------------------------------------------------
 
     def submit(self, call: Call) -> None:
-        """Queue a call; raises ``Overloaded`` or ``ShuttingDown`` instead of waiting for room."""
+        """Queue a call; raises ``Overloaded`` or ``ShuttingDown`` instead of waiting for room.
+
+        Raises ``UpstreamRejected`` for an input that the upstream has refused a moment ago.
+        """
+        self._isolation.admit(call)
         self.queue.put(call)
 
     def result(self, call: Call) -> list[bytes]:
@@ -90,9 +98,14 @@ class Batcher:
     def _dispatch(self, batch: Batch) -> None:
         results: list[bytes] | None = None
         error: ProxyError | None = None
+        errors: Mapping[int, ProxyError] = NO_ERRORS
         began = self._clock.now()
         try:
             results = self._upstream.send(batch)
+            self._isolation.passed(batch)
+        except UpstreamRejected as refusal:
+            error = refusal
+            results, errors = self._isolation.resolve(batch, refusal)
         except ProxyError as failure:
             error = failure
         except Exception as failure:  # a bug of ours must not cost the thread, nor the clients their answer
@@ -103,7 +116,7 @@ class Batcher:
             error = UpstreamProtocolError(f"{len(results)} results came for {len(batch.items)} inputs")
             results = None
         latency = self._clock.now() - began
-        relay.wake(self.queue.settle(batch, results, error))
+        relay.wake(self.queue.settle(batch, results, error, errors))
         self._report(batch, error, latency)
 
     def _report(self, batch: Batch, error: ProxyError | None, latency: float) -> None:

@@ -14,12 +14,28 @@ if TYPE_CHECKING:
 Item = bytes
 
 
+#: The reason of a call that searches a refused batch for the guilty input.
+ISOLATION = "isolation"
+
+
 class BatchKey(NamedTuple):
     """What items must have in common to share a batch: the route and every option that changes the result."""
 
     route: str
     #: The options as JSON members behind the items (``b',"normalize":false'``), in a canonical order.
     options: bytes = b""
+    #: Whether each item is to travel by itself: one of them is suspected of having spoilt a batch.
+    alone: bool = False
+
+    @property
+    def apart(self) -> BatchKey:
+        """The same for items that travel alone."""
+        return self._replace(alone=True)
+
+    @property
+    def together(self) -> BatchKey:
+        """The same for items that travel with others."""
+        return self._replace(alone=False) if self.alone else self
 
 
 class Call:
@@ -110,6 +126,13 @@ class Batch:
         self.parts.append(Part(call, start, stop))
         self.items.extend(call.items[start:stop])
         self.deadline = max(self.deadline, call.deadline)
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Return a batch of only these items. It carries nobody's calls: the whole does."""
+        part = Batch(self.key, ISOLATION, self.taken_at)
+        part.items = self.items[start:stop]
+        part.deadline = self.deadline
+        return part
 
 
 class BatchReport(NamedTuple):

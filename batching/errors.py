@@ -9,7 +9,8 @@
                                └─ BatcherDied ──────────────┤
                                                             UpstreamUnavailable, UpstreamTimeout,
                                                             UpstreamOverloaded, UpstreamRejected,
-                                                            UpstreamProtocolError
+                                                            UpstreamProtocolError, UpstreamBroke,
+                                                            Unresolved
 
 ``status`` is the HTTP status, ``error_type`` the word Text Embeddings Inference (TEI) uses for it,
 ``outcome`` the label under which metrics count the items.
@@ -80,11 +81,27 @@ class BatcherDied(ProxyError):
     error_type = "Unhealthy"
 
 
+class Unresolved(ProxyError):
+    """The input was in a refused batch and could not be cleared in time: sent again, it travels alone."""
+
+    status = 503
+    error_type = "Unhealthy"
+    outcome = "unresolved"
+
+
 class UpstreamError(ProxyError):
-    """The upstream failed while it handled the call (5xx, a reset connection)."""
+    """The upstream failed while it handled the call (5xx)."""
 
     status = 502
     error_type = "Backend"
+    #: Why the call may be made once more, here or elsewhere; None where that would only cost the upstream more.
+    retry_reason: ClassVar[str | None] = None
+
+
+class UpstreamBroke(UpstreamError):
+    """The connection broke before the answer was complete."""
+
+    retry_reason = "broken"
 
 
 class UpstreamUnavailable(UpstreamError):
@@ -92,6 +109,7 @@ class UpstreamUnavailable(UpstreamError):
 
     status = 503
     error_type = "Unhealthy"
+    retry_reason = "unavailable"
 
 
 class UpstreamOverloaded(UpstreamError):
@@ -99,6 +117,7 @@ class UpstreamOverloaded(UpstreamError):
 
     status = 429
     error_type = "Overloaded"
+    retry_reason = "overloaded"
 
 
 class UpstreamTimeout(UpstreamError):
@@ -110,14 +129,26 @@ class UpstreamTimeout(UpstreamError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The upstream refused the inputs (400, 413, 422); its status, and its type if known, are kept."""
+    """The upstream refused the inputs (400, 413, 422); its status, and its type if known, are kept.
+
+    ``message`` is for anybody; ``words``, the upstream's own, may quote any of the inputs, and so are only for the
+    client to whom all of them belong.
+    """
 
     outcome = "rejected"
 
-    def __init__(self, message: str, *, status: int, error_type: str = "Validation") -> None:
+    def __init__(self, message: str, *, status: int, error_type: str = "Validation", words: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.error_type = error_type
+        self.words = words
+
+    def in_full(self) -> ProxyError:
+        """Return the same refusal in the upstream's own words."""
+        twin = self.copy()
+        if self.words:
+            twin.message, twin.args = self.words, (self.words,)
+        return twin
 
 
 class UpstreamProtocolError(UpstreamError):

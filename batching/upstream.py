@@ -14,6 +14,7 @@ from urllib3.util import Timeout
 
 from batching.errors import (
     ProxyError,
+    UpstreamBroke,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamProtocolError,
@@ -192,7 +193,7 @@ def _read(response: requests.Response, max_bytes: int) -> bytes:
         raise UpstreamProtocolError(f"the upstream's answer is longer than {max_bytes} bytes")
     if length is not None and len(body) < length:
         # urllib3 says nothing of this when it is asked for more than there is.
-        raise UpstreamError("the upstream broke the connection before its answer was complete")
+        raise UpstreamBroke("the upstream broke the connection before its answer was complete")
     return body
 
 
@@ -216,7 +217,7 @@ def _translated(problem: Exception) -> ProxyError:
         return UpstreamUnavailable("the upstream cannot be reached", retry_after=1)
     if any(isinstance(cause, TimeoutError | requests.Timeout | ReadTimeoutError) for cause in causes):
         return UpstreamTimeout("the upstream did not answer in time")
-    return UpstreamError("the upstream broke the connection before its answer was complete")
+    return UpstreamBroke("the upstream broke the connection before its answer was complete")
 
 
 def _causes(problem: BaseException | None) -> Iterable[BaseException]:
@@ -238,10 +239,12 @@ def _refusal(status: int, headers: Mapping[str, str], reply: bytes, count: int) 
     """Turn an answer other than 200 into the error that the batch's clients get."""
     retry_after = _seconds(headers.get("Retry-After"))
     if status in {400, 413, 422}:
-        if count > 1:
-            # The text may quote any of the inputs, and they belong to different clients.
-            return UpstreamRejected(f"the upstream refused this batch of {count} inputs", status=status)
         text, error_type = _said(reply)
+        if count > 1:
+            # The text may quote any of the inputs, and they may belong to different clients.
+            return UpstreamRejected(
+                f"the upstream refused this batch of {count} inputs", status=status, error_type=error_type, words=text
+            )
         return UpstreamRejected(text or "the upstream refused this input", status=status, error_type=error_type)
     if status == 429:
         return UpstreamOverloaded("the upstream is overloaded", retry_after=retry_after or 1)

@@ -1,0 +1,124 @@
+"""Isolates bad inputs: when the upstream refuses a batch, the guilty get its verdict and the others their vectors."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from batching.bisection import Bisection, most_calls
+from batching.budget import Budget
+from batching.errors import ProxyError, Unresolved, UpstreamRejected
+from batching.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from batching.batcher import Upstream
+    from batching.bisection import Group
+    from batching.call import Batch, Call
+    from batching.clock import Clock
+
+#: Extra calls that each ordinary call allows, and those allowed at the start: however much poison comes, at least half
+#: of the upstream's calls are ordinary ones.
+ISOLATION_SHARE, ISOLATION_FLOOR = 1.0, 64.0
+
+
+class Outcomes(NamedTuple):
+    """What became of a batch's items: one result each, empty where ``errors`` has the item's position."""
+
+    results: list[bytes]
+    errors: dict[int, ProxyError]
+
+
+class Isolation:
+    """Searches refused batches, one at a time, within a bounded number of extra calls."""
+
+    def __init__(self, upstream: Upstream, clock: Clock) -> None:
+        self._upstream = upstream
+        self._clock = clock
+        self._one_at_a_time = threading.Lock()
+        self._budget = Budget(ISOLATION_SHARE, ISOLATION_FLOOR)
+        self.verdicts = Verdicts(clock)
+
+    def admit(self, call: Call) -> None:
+        """Look at a call before it is queued: what was refused a moment ago is refused again, suspects go alone.
+
+        Raises ``UpstreamRejected``.
+        """
+        verdict, suspected = self.verdicts.look_up(call.key.together, call.items)
+        if verdict is not None:
+            raise verdict.copy()
+        if suspected:
+            call.key = call.key.apart
+
+    def passed(self, batch: Batch) -> None:
+        """Count a batch that the upstream took as it was."""
+        self._budget.earn()
+        if batch.key.alone:
+            self.verdicts.clear(batch.key.together, batch.items[0])
+
+    def resolve(self, batch: Batch, refusal: UpstreamRejected) -> Outcomes:
+        """Find out who of a refused batch is guilty; ``refusal`` is the upstream's answer to the whole of it.
+
+        A batch that belongs to one client is not searched: that client's request fails in any case.
+        """
+        size = len(batch.items)
+        if size == 1:
+            self.verdicts.convict(batch.key.together, batch.items[0], refusal)
+        if len(batch.parts) == 1:
+            return Outcomes([b""] * size, {0: refusal.in_full()})
+        # One at a time: refused batches must not hold all the threads, nor the upstream. The wait ends by the deadline.
+        if not self._one_at_a_time.acquire(timeout=max(0.0, batch.deadline - self._clock.now())):
+            return Outcomes([b""] * size, dict.fromkeys(range(size), self._unresolved()))
+        try:
+            return self._search(batch, refusal)
+        finally:
+            self._one_at_a_time.release()
+
+    def _search(self, batch: Batch, refusal: UpstreamRejected) -> Outcomes:
+        size = len(batch.items)
+        outcomes = Outcomes([b""] * size, {})
+        bisection = Bisection(size)
+        left = most_calls(size)
+        # 413 may mean that only the sum was too large: then both halves may be clean.
+        blames_one = refusal.status != 413
+        while left and (group := bisection.next()) is not None:
+            if not self._budget.spend():
+                self._leave(batch, outcomes, group)
+                break
+            left -= 1
+            if not self._ask(batch, group, bisection, outcomes, blames_one=blames_one):
+                break
+        for group in bisection.unresolved():
+            self._leave(batch, outcomes, group)
+        return outcomes
+
+    def _ask(self, batch: Batch, group: Group, bisection: Bisection, outcomes: Outcomes, *, blames_one: bool) -> bool:
+        """Send a group by itself and take down what came of it; return whether the search may go on."""
+        part = batch.part(group.start, group.stop)
+        try:
+            outcomes.results[group.start : group.stop] = self._upstream.send(part)
+        except UpstreamRejected as refusal:
+            bisection.refused(group)
+            if group.size == 1:
+                outcomes.errors[group.start] = refusal
+                self.verdicts.convict(batch.key.together, part.items[0], refusal)
+            return True
+        except ProxyError as failure:
+            # Not the inputs' fault: to go on asking would only add to the trouble.
+            outcomes.errors.update(dict.fromkeys(range(group.start, group.stop), failure))
+            return False
+        bisection.clean(group, implies_other=blames_one)
+        return True
+
+    def _leave(self, batch: Batch, outcomes: Outcomes, group: Group) -> None:
+        """Give up on a group: it is told to come again, and will then travel alone."""
+        unresolved = self._unresolved()
+        for position in range(group.start, group.stop):
+            outcomes.errors[position] = unresolved
+            self.verdicts.suspect(batch.key.together, batch.items[position])
+
+    @staticmethod
+    def _unresolved() -> Unresolved:
+        return Unresolved(
+            "the upstream refused the batch that this input was in, and could not be asked about each; try again",
+            retry_after=1,
+        )
