@@ -12,12 +12,16 @@ from batching import (
     AdaptiveTiming,
     Batcher,
     BatchQueue,
+    Clamp,
     FixedTiming,
+    Fleet,
     Limits,
+    Observer,
     SystemClock,
     Timing,
     UpstreamClient,
     UpstreamMonitor,
+    UpstreamPool,
 )
 from config import DECLARATIONS, SettingsError, __version__, load_settings
 from config.active import active
@@ -39,27 +43,32 @@ class Proxy:
     """The long-lived objects behind one app, and their life: ``start`` after the fork, ``drain``, ``stop``."""
 
     def __init__(self, settings: Settings) -> None:
-        if len(settings.inference_url) != 1:
-            raise ValueError("exactly one inference_url is needed here")
+        if not settings.inference_url:
+            raise ValueError("an inference_url is needed here")
         clock = SystemClock()
         limits, wanted = _limits(settings), _limits(settings)
-        # The upstream connections that batches use, and one for the monitor.
-        self._upstream = UpstreamClient(
-            settings.inference_url[0],
-            connections=settings.max_inflight_batches + 1,
-            timeout=settings.upstream_timeout,
-            api_key=settings.inference_api_key,
-        )
-        self.monitor = UpstreamMonitor(self._upstream, limits, wanted, clock)
-        self.queue = BatchQueue(limits, lambda: _timing(settings), clock)
         self.metrics = api.Metrics()
+        # Each upstream has room for all batches, should it be the only one left, and for its monitor.
+        self._clients = [
+            UpstreamClient(
+                url,
+                connections=limits.max_inflight_batches + 1,
+                timeout=settings.upstream_timeout,
+                api_key=settings.inference_api_key,
+                on_stale_connection=self.metrics.on_stale_connection,
+            )
+            for url in settings.inference_url
+        ]
+        observers: list[Observer] = [self.metrics]
+        self._pool = UpstreamPool(self._clients, limits, settings.max_inflight_batches, clock, observers=observers)
+        clamp = Clamp(limits, wanted)
+        monitors = [UpstreamMonitor(client, clamp, clock, [self.metrics, self._pool]) for client in self._clients]
+        observers += monitors  # which the pool tells of failed calls
+        self.fleet = Fleet(monitors)
+        self.queue = BatchQueue(limits, lambda: _timing(settings), clock)
         self.metrics.watch(self.queue)
         self.batcher = Batcher(
-            self.queue,
-            self._upstream,
-            clock,
-            threads=settings.max_inflight_batches,
-            observers=[self.metrics, self.monitor],
+            self.queue, self._pool, clock, threads=limits.max_inflight_batches, observers=[self.metrics]
         )
         self._stop_timeout = min(settings.request_timeout, settings.upstream_timeout)
         self.draining = False
@@ -67,7 +76,7 @@ class Proxy:
     def start(self) -> None:
         """Start the threads. Call it in the process that serves: threads do not survive a fork."""
         self.batcher.start()
-        self.monitor.start()
+        self.fleet.start()
 
     def drain(self) -> None:
         """Be no longer ready, and send what waits without delay; requests that still come are served."""
@@ -77,13 +86,16 @@ class Proxy:
     def hurry(self) -> None:
         """Make ``stop`` wait for hardly anything."""
         self._stop_timeout = min(self._stop_timeout, HURRIED_STOP)
+        self._pool.stop()
 
     def stop(self) -> None:
         """Finish what was accepted, refuse what comes, end the threads."""
         self.draining = True
         self.batcher.stop(self._stop_timeout)
-        self.monitor.stop()
-        self._upstream.close()
+        self._pool.stop()
+        self.fleet.stop()
+        for client in self._clients:
+            client.close()
 
 
 def _limits(settings: Settings) -> Limits:
@@ -92,14 +104,16 @@ def _limits(settings: Settings) -> Limits:
         max_batch_bytes=settings.max_batch_bytes,
         max_calls=settings.max_concurrent_requests,
         max_queued_items=settings.max_queued_items,
-        max_inflight_batches=settings.max_inflight_batches,
+        max_inflight_batches=settings.max_inflight_batches * len(settings.inference_url),
     )
 
 
 def _timing(settings: Settings) -> Timing:
     if settings.batch_timing == "fixed":
         return FixedTiming(settings.max_wait)
-    return AdaptiveTiming(settings.max_batch_size, settings.max_wait, settings.upstream_parallelism)
+    return AdaptiveTiming(
+        settings.max_batch_size, settings.max_wait, settings.upstream_parallelism * len(settings.inference_url)
+    )
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -114,7 +128,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app,
         settings=settings,
         batcher=proxy.batcher,
-        upstream=proxy.monitor,
+        upstream=proxy.fleet,
         metrics=proxy.metrics,
         is_draining=lambda: proxy.draining,
     )

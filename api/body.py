@@ -24,7 +24,7 @@ def read_json_object(environ: dict[str, Any], limit: int) -> dict[str, Any]:
     Strict where others guess: UTF-8 only and without byte-order mark, no duplicate names, no NaN or
     infinities. ``limit``: bytes, which holds for chunked bodies too.
     """
-    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip(" \t").lower()
     if media_type != "application/json":
         raise RequestError(415, "the body must be JSON, sent with Content-Type: application/json")
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":

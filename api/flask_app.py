@@ -50,6 +50,8 @@ class App(Flask):
             return None
         environ = request.environ
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
+        if path.startswith("//"):  # of which Werkzeug would make one, and serve what a rule in front may forbid
+            path = f"/.{path}"
         return MapAdapter(self.url_map, "", "/", None, "http", path, environ["REQUEST_METHOD"])
 
 

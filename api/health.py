@@ -14,9 +14,9 @@ READINESS_MAX_AGE = 1.0
 
 
 class Checked(Protocol):
-    """Whatever knows whether the upstream answers."""
+    """Whatever knows which upstreams answer."""
 
-    def check(self, max_age: float) -> bool: ...
+    def check(self, max_age: float) -> dict[str, bool]: ...
 
 
 def blueprint(upstream: Checked, is_draining: Callable[[], bool]) -> Blueprint:
@@ -32,8 +32,10 @@ def blueprint(upstream: Checked, is_draining: Callable[[], bool]) -> Blueprint:
     def ready() -> tuple[Response, int]:
         if is_draining():
             return jsonify(status="not ready", reason="the service is shutting down"), 503
-        if not upstream.check(READINESS_MAX_AGE):
-            return jsonify(status="not ready", reason="the upstream does not answer"), 503
-        return jsonify(status="ready"), 200
+        states = upstream.check(READINESS_MAX_AGE)
+        upstreams = [{"url": url, "ready": ready} for url, ready in states.items()]
+        if not any(states.values()):
+            return jsonify(status="not ready", reason="no upstream answers", upstreams=upstreams), 503
+        return jsonify(status="ready", upstreams=upstreams), 200
 
     return routes

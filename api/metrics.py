@@ -9,18 +9,20 @@ from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
 
+from batching.call import ISOLATION
 from batching.errors import UpstreamRejected
+from batching.observer import Observer
 from batching.timing import REASONS
 
 if TYPE_CHECKING:
-    from batching import BatchQueue, BatchReport, ProxyError
+    from batching import BatchQueue, BatchReport, CallReport, ProxyError
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1000)
 _STARTED = "autobatch.started"
 
 
-class Metrics:
+class Metrics(Observer):
     """Feeds on what the engine reports and on what Flask answers.
 
     No label takes a value that a client can choose, so the number of series is bounded. Children are looked
@@ -64,7 +66,29 @@ class Metrics:
             "autobatch_upstream_latency_seconds", "Time of one upstream call.", buckets=_SECONDS, registry=registry
         )
         self._upstream_calls = Counter(
-            "autobatch_upstream_calls_total", "Upstream calls by how they ended.", ["result"], registry=registry
+            "autobatch_upstream_calls_total",
+            "Upstream calls by upstream and how they ended, retries and isolation included.",
+            ["upstream", "result"],
+            registry=registry,
+        )
+        self._retries = Counter(
+            "autobatch_retries_total", "Upstream calls made again, by what had failed.", ["reason"], registry=registry
+        )
+        self._isolation_calls = Counter(
+            "autobatch_isolation_calls_total", "Upstream calls that searched a refused batch.", registry=registry
+        )
+        self._ejections = Counter(
+            "autobatch_upstream_ejections_total",
+            "Times that an upstream was left out after failures in a row.",
+            ["upstream"],
+            registry=registry,
+        )
+        self._up = Gauge(
+            "autobatch_upstream_up",
+            "Whether the upstream answers its health check (1) or not (0).",
+            ["upstream"],
+            registry=registry,
+            multiprocess_mode="livemin",
         )
         self._items = Counter("autobatch_items_total", "Items by what became of them.", ["outcome"], registry=registry)
         self._items_ok = self._items.labels("ok")
@@ -79,17 +103,38 @@ class Metrics:
             registry=registry,
         )
         self._http_children: dict[tuple[str, int], Histogram] = {}
+        self._call_children: dict[tuple[str, str], Counter] = {}
 
     # ---- what the engine reports ----------------------------------------------------------------
 
     def on_batch(self, report: BatchReport) -> None:
         self._batch_size.observe(report.size)
         self._batches[report.reason].inc()
-        self._upstream_latency.observe(report.upstream_latency)
-        self._upstream_calls.labels(_result(report.error)).inc()
         for delay, _ in report.queue_delays:
             self._queue_delay.observe(delay)
         self._refresh()
+
+    def on_call(self, report: CallReport) -> None:
+        self._upstream_latency.observe(report.latency)
+        result = _result(report.error)
+        child = self._call_children.get((report.upstream, result))
+        if child is None:
+            child = self._upstream_calls.labels(report.upstream, result)
+            self._call_children[report.upstream, result] = child
+        child.inc()
+        if report.retry_of is not None:
+            self._retries.labels(report.retry_of).inc()
+        if report.reason == ISOLATION:
+            self._isolation_calls.inc()
+
+    def on_stale_connection(self, upstream: str) -> None:  # noqa: ARG002
+        self._retries.labels("stale").inc()
+
+    def on_state(self, upstream: str, ready: bool) -> None:
+        self._up.labels(upstream).set(ready)
+
+    def on_ejection(self, upstream: str) -> None:
+        self._ejections.labels(upstream).inc()
 
     def on_thread_death(self) -> None:
         self._thread_deaths.inc()

@@ -14,7 +14,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import wsgi
-from gunicorn.http.errors import InvalidHeader, NoMoreData
+from gunicorn.http.errors import InvalidHeader, ParseException, UnsupportedTransferCoding
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
@@ -87,7 +87,14 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         """Parse a request's head. All of the request has to be read by the monotonic moment ``until``."""
         self.parser.unreader.deadline = until
         request = next(self.parser)
-        if request.version >= (1, 1) and not any(name == "HOST" for name, _ in request.headers):
+        has_host = request.version < (1, 1)
+        for name, value in request.headers:
+            if name == "HOST":
+                has_host = True
+            elif name == "TRANSFER-ENCODING" and value.lower() != "chunked":
+                # gunicorn lets other codings pass beside it, and hands the body over still coded.
+                raise UnsupportedTransferCoding(value)
+        if not has_host:
             raise InvalidHeader("HOST is missing", req=request)
         return request
 
@@ -97,7 +104,7 @@ class Connection(gthread.TConn):  # type: ignore[misc]
             return True
         try:
             return bool(self.parser.finish_body(deadline=time.monotonic() + DRAIN_PATIENCE))
-        except (OSError, TooSlowError, NoMoreData):
+        except (OSError, TooSlowError, ParseException):
             return False
 
     def has_left(self) -> bool:

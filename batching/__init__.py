@@ -5,11 +5,13 @@ It knows nothing of HTTP servers or Flask. ``docs/design.md`` tells how the part
 
 from batching.adaptive import AdaptiveTiming
 from batching.batch_queue import BatchQueue, Limits
-from batching.batcher import Batcher, Observer, Upstream
-from batching.call import Batch, BatchKey, BatchReport, Call, Item
+from batching.batcher import Batcher, Upstream
+from batching.call import Batch, BatchKey, Call, Item
 from batching.clock import Clock, SystemClock
 from batching.errors import ProxyError
-from batching.monitor import UpstreamMonitor
+from batching.monitor import Clamp, Fleet, UpstreamMonitor
+from batching.observer import BatchReport, CallReport, Observer
+from batching.pool import UpstreamPool
 from batching.timing import FixedTiming, Timing
 from batching.upstream import UpstreamClient, UpstreamInfo
 
@@ -21,8 +23,11 @@ __all__ = [
     "BatchReport",
     "Batcher",
     "Call",
+    "CallReport",
+    "Clamp",
     "Clock",
     "FixedTiming",
+    "Fleet",
     "Item",
     "Limits",
     "Observer",
@@ -33,4 +38,5 @@ __all__ = [
     "UpstreamClient",
     "UpstreamInfo",
     "UpstreamMonitor",
+    "UpstreamPool",
 ]

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 #: made under the lock, which would cost more than it saves where nobody waits.
 HANGUP_CHECK_AFTER = 0.05
 
-#: Weight of the newest batch in the average share of refused items, and the share that counts as none.
-GUILT_WEIGHT, NO_GUILT = 0.1, 0.0005
+#: Weight of the newest item in the average share of refused items, and the share that counts as none.
+GUILT_WEIGHT, NO_GUILT = 0.01, 0.0005
 
 #: Lanes remembered for what their timing has learned; clients choose keys, so their number has to end.
 MAX_IDLE_LANES = 64
@@ -222,16 +222,17 @@ class BatchQueue:
         if lane is not None:
             lane.in_flight_items -= len(batch.items)
             if guilty or lane.guilty_share:
-                self._learn_guilt(lane, guilty / len(batch.items))
+                self._learn_guilt(lane, guilty, len(batch.items))
             try:
                 lane.timing.completed(lane, batch, now, ok=ok)
             except Exception:  # what a rule makes of an answer must not cost the clients the answer
                 log.exception("the timing rule failed")
         self._forget_idle_lanes()
 
-    def _learn_guilt(self, lane: Lane, share: float) -> None:
+    def _learn_guilt(self, lane: Lane, guilty: int, size: int) -> None:
         """Where many inputs are refused, batches are smaller: less is refused with them, and less is searched."""
-        lane.guilty_share += GUILT_WEIGHT * (share - lane.guilty_share)
+        weight = 1.0 - (1.0 - GUILT_WEIGHT) ** size
+        lane.guilty_share += weight * (guilty / size - lane.guilty_share)
         if lane.guilty_share < NO_GUILT:
             lane.guilty_share = 0.0
         self._resize(lane, 0, 0)

@@ -7,16 +7,17 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 from batching import relay
-from batching.call import BatchReport
 from batching.errors import DeadlineExceeded, ProxyError, UpstreamProtocolError, UpstreamRejected
 from batching.isolation import Isolation
+from batching.observer import BatchReport, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from batching.batch_queue import BatchQueue
     from batching.call import Batch, Call
     from batching.clock import Clock
+    from batching.observer import Observer
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +29,6 @@ class Upstream(Protocol):
 
     def send(self, batch: Batch) -> list[bytes]:
         """Return one result for each item, in order, or raise a ``ProxyError``."""
-        ...
-
-
-class Observer(Protocol):
-    """Whoever wants to know what the engine does. Called on batcher threads: be quick, do not raise."""
-
-    def on_batch(self, report: BatchReport) -> None:
-        """One batch has ended, and those who waited for it are awake."""
-        ...
-
-    def on_thread_death(self) -> None:
-        """A batcher thread died and was replaced."""
         ...
 
 
@@ -123,14 +112,7 @@ class Batcher:
         delays = [(batch.taken_at - part.call.arrived, part.stop - part.start) for part in batch.parts]
         outcome = "ok" if error is None else error.outcome
         report = BatchReport(batch.key.route, len(batch.items), batch.reason, outcome, delays, latency, error)
-        self._tell(lambda observer: observer.on_batch(report))
-
-    def _tell(self, what: Callable[[Observer], None]) -> None:
-        for observer in self._observers:
-            try:
-                what(observer)
-            except Exception:
-                log.exception("an observer failed")
+        tell(self._observers, "on_batch", report)
 
     # ---- life and death -------------------------------------------------------------------------
 
@@ -186,5 +168,5 @@ class Batcher:
         self.queue.fail_orphans(thread.ident for thread in self._threads if thread.ident is not None)
         for _ in dead:
             self._threads.append(self._start_thread())
-            self._tell(lambda observer: observer.on_thread_death())
+            tell(self._observers, "on_thread_death")
         return len(dead)

@@ -133,17 +133,3 @@ class Batch:
         part.items = self.items[start:stop]
         part.deadline = self.deadline
         return part
-
-
-class BatchReport(NamedTuple):
-    """What observers learn about one finished batch. Times in seconds."""
-
-    route: str
-    size: int
-    reason: str
-    #: ``ok`` or the error's outcome.
-    outcome: str
-    #: For each part, how long it lay in the queue, and how many items it has.
-    queue_delays: list[tuple[float, int]]
-    upstream_latency: float
-    error: ProxyError | None

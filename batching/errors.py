@@ -96,6 +96,9 @@ class UpstreamError(ProxyError):
     error_type = "Backend"
     #: Why the call may be made once more, here or elsewhere; None where that would only cost the upstream more.
     retry_reason: ClassVar[str | None] = None
+    #: Whether the upstream said that it has more to do than it can, and for how many seconds it asked to be left alone.
+    too_much: bool = False
+    pause: float = 0.0
 
 
 class UpstreamBroke(UpstreamError):
@@ -110,6 +113,13 @@ class UpstreamUnavailable(UpstreamError):
     status = 503
     error_type = "Unhealthy"
     retry_reason = "unavailable"
+
+
+class NoUpstream(UpstreamError):
+    """Every upstream has failed so often that it is left alone for a while."""
+
+    status = 503
+    error_type = "Unhealthy"
 
 
 class UpstreamOverloaded(UpstreamError):

@@ -23,10 +23,10 @@ from batching.errors import (
     UpstreamUnavailable,
 )
 from batching.reply import split_vectors
-from batching.transport import BoundedAdapter, deadline
+from batching.transport import BoundedAdapter, causes, deadline, fresh_connection, is_stale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from batching.call import Batch, BatchKey
 
@@ -40,6 +40,8 @@ MAX_SMALL_REPLY_BYTES = 65_536
 MAX_RELAYED_TEXT = 500
 #: What an upstream's error type has to look like to be passed on.
 _ERROR_TYPE = re.compile(r"[A-Za-z]{1,40}").fullmatch
+#: What reading a JSON text may raise: its strings are decoded, and may not be UTF-8.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 #: Keys whose dimension is remembered.
 MAX_REMEMBERED_KEYS = 256
 
@@ -59,10 +61,19 @@ class UpstreamClient:
     credential. Redirects are not followed, proxies and netrc of the environment are not looked at.
     """
 
-    def __init__(self, url: str, *, connections: int, timeout: float, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int,
+        timeout: float,
+        api_key: str | None = None,
+        on_stale_connection: Callable[[str], None] | None = None,
+    ) -> None:
         """``url`` without a trailing slash; ``connections`` kept open; ``timeout`` (s) of a whole call."""
         self.url = url
-        self._timeout = timeout
+        self.timeout = timeout
+        self._on_stale_connection = on_stale_connection
         self._dimensions: dict[BatchKey, int] = {}
         self._templates: dict[tuple[str, str], requests.PreparedRequest] = {}
         self._session = requests.Session()
@@ -84,7 +95,7 @@ class UpstreamClient:
         """
         count = len(batch.items)
         body = b'{"inputs":[' + b",".join(batch.items) + b"]" + batch.key.options + b"}"
-        end = min(time.monotonic() + self._timeout, batch.deadline)
+        end = min(time.monotonic() + self.timeout, batch.deadline)
         status, headers, reply = self._call(
             "POST", batch.key.route, body, end, MAX_SMALL_REPLY_BYTES + count * MAX_REPLY_BYTES_PER_ITEM
         )
@@ -106,7 +117,7 @@ class UpstreamClient:
         try:
             status, _, reply = self._call("GET", "/info", None, time.monotonic() + timeout)
             said = msgspec.json.decode(reply) if status == 200 else None
-        except (ProxyError, msgspec.DecodeError, RecursionError):
+        except (ProxyError, *UNREADABLE):
             return None
         if not isinstance(said, dict):
             return None
@@ -135,17 +146,32 @@ class UpstreamClient:
         if body is not None:
             request.body = body
             request.headers["Content-Length"] = str(len(body))
-        timeout = Timeout(connect=min(CONNECT_TIMEOUT, left), read=left)
         try:
-            # Through the session's adapter rather than `session.request`: preparing, merging and redirecting cost
-            # more than all the rest of the call, and there is nothing to prepare, merge or follow.
-            with deadline(end), self._adapter.send(request, stream=True, timeout=timeout) as response:  # type: ignore[arg-type]
-                status = response.status_code
-                if status == 200 and max_bytes is not None:
-                    return status, response.headers, _read(response, max_bytes)
-                return status, response.headers, _read_text(response)
+            return self._exchange(request, end, max_bytes)
+        except (requests.RequestException, Urllib3Error, OSError, ValueError) as problem:
+            if not is_stale(problem):
+                raise _translated(problem) from problem
+        # The other side had closed the pooled connection before it could see the request: nothing has been lost yet.
+        if self._on_stale_connection is not None:
+            self._on_stale_connection(self.url)
+        try:
+            with fresh_connection():
+                return self._exchange(request, end, max_bytes)
         except (requests.RequestException, Urllib3Error, OSError, ValueError) as problem:
             raise _translated(problem) from problem
+
+    def _exchange(
+        self, request: requests.PreparedRequest, end: float, max_bytes: int | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        left = max(end - time.monotonic(), 0.001)
+        timeout = Timeout(connect=min(CONNECT_TIMEOUT, left), read=left)
+        # Through the session's adapter rather than `session.request`: preparing, merging and redirecting cost
+        # more than all the rest of the call, and there is nothing to prepare, merge or follow.
+        with deadline(end), self._adapter.send(request, stream=True, timeout=timeout) as response:  # type: ignore[arg-type]
+            status = response.status_code
+            if status == 200 and max_bytes is not None:
+                return status, response.headers, _read(response, max_bytes)
+            return status, response.headers, _read_text(response)
 
     def _template(self, method: str, route: str) -> requests.PreparedRequest:
         """Return the request for this route as the session prepares it, all but its body."""
@@ -211,28 +237,13 @@ def _read_text(response: requests.Response) -> bytes:
 
 def _translated(problem: Exception) -> ProxyError:
     """Say in our words what went wrong between us and the upstream."""
-    causes = list(_causes(problem))
+    why = list(causes(problem))
     # `OSError` covers `requests`' own root, so the order of these questions matters.
-    if any(isinstance(cause, requests.ConnectTimeout | NewConnectionError) for cause in causes):
+    if any(isinstance(cause, requests.ConnectTimeout | NewConnectionError) for cause in why):
         return UpstreamUnavailable("the upstream cannot be reached", retry_after=1)
-    if any(isinstance(cause, TimeoutError | requests.Timeout | ReadTimeoutError) for cause in causes):
+    if any(isinstance(cause, TimeoutError | requests.Timeout | ReadTimeoutError) for cause in why):
         return UpstreamTimeout("the upstream did not answer in time")
     return UpstreamBroke("the upstream broke the connection before its answer was complete")
-
-
-def _causes(problem: BaseException | None) -> Iterable[BaseException]:
-    """Walk down what an exception was raised from, was raised over, or wraps as an argument."""
-    seen: set[int] = set()
-    waiting = [problem]
-    while waiting:
-        cause = waiting.pop()
-        if cause is None or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        waiting += [cause.__cause__, cause.__context__]
-        # A `reason` may be a text as well: that of an `SSLError` is.
-        waiting += [each for each in (getattr(cause, "reason", None), *cause.args) if isinstance(each, BaseException)]
 
 
 def _refusal(status: int, headers: Mapping[str, str], reply: bytes, count: int) -> ProxyError:
@@ -246,10 +257,15 @@ def _refusal(status: int, headers: Mapping[str, str], reply: bytes, count: int) 
                 f"the upstream refused this batch of {count} inputs", status=status, error_type=error_type, words=text
             )
         return UpstreamRejected(text or "the upstream refused this input", status=status, error_type=error_type)
-    if status == 429:
-        return UpstreamOverloaded("the upstream is overloaded", retry_after=retry_after or 1)
-    if status == 503:
-        return UpstreamUnavailable("the upstream is not ready", retry_after=retry_after or 1)
+    if status in {429, 503}:
+        kind, text = (
+            (UpstreamOverloaded, "the upstream is overloaded")
+            if status == 429
+            else (UpstreamUnavailable, "the upstream is not ready")
+        )
+        busy = kind(text, retry_after=retry_after or 1)
+        busy.too_much, busy.pause = True, retry_after or 0.0
+        return busy
     return UpstreamError(f"the upstream answered with status {status}")
 
 
@@ -257,7 +273,7 @@ def _said(reply: bytes) -> tuple[str, str]:
     """Return the text and type of an upstream's error body, empty and ``Validation`` where it has none."""
     try:
         said = msgspec.json.decode(reply)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return "", "Validation"
     if not isinstance(said, dict):
         return "", "Validation"

@@ -33,7 +33,8 @@ class Settings:
         _UPSTREAM,
         "http://127.0.0.1:8080",
         "embedded server",
-        "Base URL of the embedding server. Unset, the proxy starts its own embedded server.",
+        "Base URL of the embedding server, or several that serve the same model. Unset, the proxy starts its own "
+        "embedded server.",
     )
     upstream_api: str = choice(_UPSTREAM, "tei", ("tei",), "The API that the upstream speaks.")
     upstream_parallelism: int = whole_number(
@@ -41,7 +42,7 @@ class Settings:
         1,
         (1, 64),
         "batches",
-        "How many batches the upstream really works on at once: where the adaptive timing starts to learn it.",
+        "How many batches an upstream really works on at once: where the adaptive timing starts to learn it.",
     )
     embedded_threads: int = whole_number(
         _UPSTREAM, 2, (1, 64), "threads", "Threads that the embedded server's model computes with."
@@ -65,7 +66,9 @@ class Settings:
         "bytes",
         "Most bytes of JSON items in one upstream call; leaves room below TEI's limit of 2000000.",
     )
-    max_inflight_batches: int = whole_number(_BATCHING, 4, (1, 64), "batches", "Most upstream calls under way at once.")
+    max_inflight_batches: int = whole_number(
+        _BATCHING, 4, (1, 64), "batches", "Most calls under way at once at each upstream."
+    )
 
     max_concurrent_requests: int = whole_number(
         _ADMISSION, 512, (1, 10_000), "requests", "Requests accepted at once; one more is answered 429."

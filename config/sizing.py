@@ -86,7 +86,6 @@ def sizing_problems(
             "or the upstream is never given all the work it can do at once",
         ),
         _fixed_wait_problem(settings),
-        _several_upstreams_problem(settings),
         _open_files_problem(settings, thread_total, open_files_limit),
     )
     return tuple(problem for problem in problems if problem)
@@ -120,16 +119,6 @@ def _fixed_wait_problem(settings: Settings) -> Problem | None:
     )
 
 
-def _several_upstreams_problem(settings: Settings) -> Problem | None:
-    if len(settings.inference_url) < 2:
-        return None
-    return Problem(
-        f"inference_url = {', '.join(settings.inference_url)} ({settings.source('inference_url')}): "
-        "only one upstream can be used so far",
-        keys=("inference_url",),
-    )
-
-
 def _open_files_problem(settings: Settings, threads: int, limit: int | None) -> Problem | None:
     needed = threads + LEAST_IDLE_CONNECTIONS + _reserved_files(settings)
     if limit is None or limit < 0 or limit >= needed:
@@ -142,4 +131,5 @@ def _open_files_problem(settings: Settings, threads: int, limit: int | None) -> 
 
 
 def _reserved_files(settings: Settings) -> int:
-    return RESERVED_FILES + settings.max_inflight_batches * max(1, len(settings.inference_url))
+    # Each upstream may have to take the batches of all.
+    return RESERVED_FILES + settings.max_inflight_batches * max(1, len(settings.inference_url)) ** 2

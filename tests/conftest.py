@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 import api
-from batching import Batcher, BatchQueue, FixedTiming, Limits, SystemClock
+from batching import Batcher, BatchQueue, FixedTiming, Limits, SystemClock, UpstreamPool
 from config import Settings
 from tests.fakes import FakeUpstream
 
@@ -47,8 +47,8 @@ class FakeHealth:
     def __init__(self) -> None:
         self.ready = True
 
-    def check(self, max_age: float) -> bool:
-        return self.ready
+    def check(self, max_age: float) -> dict[str, bool]:
+        return {"http://upstream": self.ready}
 
 
 class Edge:
@@ -70,7 +70,8 @@ class Edge:
         )
         self.queue = BatchQueue(limits, lambda: FixedTiming(wait), clock)
         self.metrics.watch(self.queue)
-        self.batcher = Batcher(self.queue, self.upstream, clock, threads=2, observers=[self.metrics])
+        pool = UpstreamPool([self.upstream], limits, 2, clock, observers=[self.metrics])
+        self.batcher = Batcher(self.queue, pool, clock, threads=2, observers=[self.metrics])
         self.app = Flask("edge", static_folder=None)
         api.register(
             self.app,

@@ -85,6 +85,8 @@ class FakeUpstream:
     """Answers every batch with hash-derived vectors, after ``latency(size)`` seconds of the fake clock."""
 
     def __init__(self, clock: FakeClock | None = None, latency: Callable[[int], float] = lambda size: 0.0) -> None:
+        self.url = "http://upstream"
+        self.timeout = 30.0
         self.batches: list[Batch] = []
         self.failures: list[Exception] = []
         self._clock = clock

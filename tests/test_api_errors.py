@@ -84,7 +84,7 @@ def test_a_head_request_gets_the_headers_of_the_error_and_no_body(edge: Edge) ->
 def test_every_error_of_the_engine_has_its_status_type_and_retry_after(
     edge: Edge, error: ProxyError, status: int, error_type: str
 ) -> None:
-    edge.upstream.failures = [error]
+    edge.upstream.failures = [error] * 2  # what may be repeated is
     response = edge.post({"input": "a"})
     assert refused(response, status, error_type) == error.message
     if error.retry_after is None:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
 def test_ready_while_the_upstream_answers(edge: Edge, path: str) -> None:
     response = edge.client.get(path)
-    assert (response.status_code, response.json) == (200, {"status": "ready"})
+    assert (response.status_code, response.json) == (
+        200,
+        {"status": "ready", "upstreams": [{"url": "http://upstream", "ready": True}]},
+    )
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
@@ -21,7 +24,11 @@ def test_not_ready_while_the_upstream_does_not_answer(edge: Edge, path: str) -> 
     edge.health.ready = False
     response = edge.client.get(path)
     assert response.status_code == 503
-    assert response.json == {"status": "not ready", "reason": "the upstream does not answer"}
+    assert response.json == {
+        "status": "not ready",
+        "reason": "no upstream answers",
+        "upstreams": [{"url": "http://upstream", "ready": False}],
+    }
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])

@@ -47,8 +47,8 @@ def test_known_traffic_gives_exactly_these_series(edge: Edge) -> None:
     assert seen['autobatch_batches_total{reason="full"}'] == 0
     assert seen["autobatch_queue_delay_seconds_count"] == 3
     assert seen["autobatch_upstream_latency_seconds_count"] == 3
-    assert seen['autobatch_upstream_calls_total{result="ok"}'] == 2
-    assert seen['autobatch_upstream_calls_total{result="Timeout"}'] == 1
+    assert seen['autobatch_upstream_calls_total{result="ok",upstream="http://upstream"}'] == 2
+    assert seen['autobatch_upstream_calls_total{result="Timeout",upstream="http://upstream"}'] == 1
     assert seen['autobatch_http_request_duration_seconds_count{route="/embed",status="200"}'] == 2
     assert seen['autobatch_http_request_duration_seconds_count{route="/embed",status="504"}'] == 1
     assert seen['autobatch_http_request_duration_seconds_count{route="/embed",status="422"}'] == 1
@@ -135,7 +135,9 @@ def test_an_upstream_cannot_make_new_series_by_inventing_error_types(edge: Edge)
 def test_errors_of_one_status_are_told_apart_by_their_type(edge: Edge) -> None:
     edge.upstream.failures = [UpstreamProtocolError("nonsense")]
     edge.post({"input": "a"})
-    assert eventually(lambda: edge.scrape().get('autobatch_upstream_calls_total{result="Backend"}'))
+    assert eventually(
+        lambda: edge.scrape().get('autobatch_upstream_calls_total{result="Backend",upstream="http://upstream"}')
+    )
 
 
 def test_the_scrape_is_prometheus_text_with_finite_values(edge: Edge) -> None:

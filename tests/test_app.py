@@ -76,11 +76,18 @@ def test_a_stopped_proxy_refuses_and_leaves_no_thread(upstream: StubUpstream) ->
     eventually(lambda: not [each for each in set(threading.enumerate()) - before if each.name.startswith(ours)])
 
 
-def test_exactly_one_upstream_is_needed() -> None:
-    with pytest.raises(ValueError, match="exactly one"):
+def test_an_upstream_is_needed() -> None:
+    with pytest.raises(ValueError, match="inference_url is needed"):
         create_app(Settings())
-    with pytest.raises(ValueError, match="exactly one"):
-        create_app(Settings(inference_url=("http://a", "http://b")))
+
+
+def test_several_upstreams_take_as_many_batches_each(upstream: StubUpstream) -> None:
+    urls = (upstream.url, upstream.url.replace("127.0.0.1", "localhost"))
+    proxy = create_app(Settings(inference_url=urls, max_inflight_batches=3)).extensions["proxy"]
+    assert proxy.queue.limits.max_inflight_batches == 6
+    assert proxy.fleet.check(1.0) == dict.fromkeys(urls, True)
+    proxy.start()
+    proxy.stop()
 
 
 def test_both_timings_can_be_chosen(upstream: StubUpstream) -> None:

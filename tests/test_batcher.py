@@ -218,7 +218,7 @@ def test_observers_learn_what_became_of_each_batch(clock: FakeClock) -> None:
     first, second = bench.recorder.reports
     assert (first.route, first.size, first.reason, first.outcome) == ("/embed", 3, "max_wait", "error")
     assert first.queue_delays == [(pytest.approx(0.1), 1), (pytest.approx(0.06), 2)]
-    assert first.upstream_latency == pytest.approx(0.5)
+    assert first.latency == pytest.approx(0.5)
     assert isinstance(first.error, UpstreamOverloaded)
     assert (second.size, second.outcome, second.error) == (1, "ok", None)
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from batching import BatchReport, ProxyError, UpstreamInfo, UpstreamMonitor
+from batching import CallReport, Clamp, Fleet, Observer, ProxyError, UpstreamInfo, UpstreamMonitor
 from batching.errors import UpstreamError, UpstreamRejected, UpstreamTimeout
 from batching.monitor import FIRST_RETRY, LAST_RETRY, SHORTEST_PERIOD, WELL_PERIOD, clamped
 from tests.concurrency import Nursery
@@ -43,7 +43,8 @@ class Bench:
         self.clock = FakeClock()
         self.upstream = FakeProbed()
         self.limits = limits_of()
-        self.monitor = UpstreamMonitor(self.upstream, self.limits, limits_of(), self.clock)
+        self.clamp = Clamp(self.limits, limits_of())
+        self.monitor = UpstreamMonitor(self.upstream, self.clamp, self.clock)
 
 
 @pytest.fixture
@@ -51,8 +52,8 @@ def bench() -> Bench:
     return Bench()
 
 
-def report_of(error: ProxyError | None) -> BatchReport:
-    return BatchReport("/embed", 1, "full", "error", [(0.0, 1)], 0.1, error)
+def report_of(error: ProxyError | None, upstream: str = "http://upstream") -> CallReport:
+    return CallReport(upstream, 1, "full", None, 0.1, error)
 
 
 # Readiness
@@ -122,12 +123,12 @@ def test_an_upstream_that_tells_nothing_changes_nothing(bench: Bench) -> None:
 def test_what_was_clamped_is_said_once() -> None:
     limits = limits_of()
     told = UpstreamInfo("model", 8, 20)
-    assert clamped(limits, limits_of(), told) == ["max_batch_size 32 -> 8", "items in flight at most 20"]
-    assert clamped(limits, limits_of(), told) == []
+    assert clamped(limits, limits_of(), [told]) == ["max_batch_size 32 -> 8", "items in flight at most 20"]
+    assert clamped(limits, limits_of(), [told]) == []
 
 
 def test_permits_that_bound_nothing_are_not_worth_a_word() -> None:
-    assert clamped(limits_of(), limits_of(), UpstreamInfo("model", 32, 512)) == []
+    assert clamped(limits_of(), limits_of(), [UpstreamInfo("model", 32, 512)]) == []
 
 
 # When it looks
@@ -136,7 +137,7 @@ def test_permits_that_bound_nothing_are_not_worth_a_word() -> None:
 def test_probes_come_steadily_while_all_is_well_and_ever_more_seldom_while_it_is_not(bench: Bench) -> None:
     health = iter([True, True, *[False] * 6, True, False])
     periods = list(islice(bench.monitor._periods(lambda: next(health)), 10))
-    backing_off = [FIRST_RETRY, 2 * FIRST_RETRY, 4 * FIRST_RETRY, 8 * FIRST_RETRY, LAST_RETRY, LAST_RETRY]
+    backing_off = [FIRST_RETRY, 2 * FIRST_RETRY, 4 * FIRST_RETRY, LAST_RETRY, LAST_RETRY, LAST_RETRY]
     assert periods == [WELL_PERIOD, WELL_PERIOD, *backing_off, WELL_PERIOD, FIRST_RETRY]
 
 
@@ -152,7 +153,7 @@ def test_a_failed_batch_makes_it_look_again(bench: Bench, error: ProxyError) -> 
     bench.monitor.check(max_age=10)
     bench.clock.sleep(1)
     bench.upstream.healthy = False
-    bench.monitor.on_batch(report_of(error))
+    bench.monitor.on_call(report_of(error))
     assert not bench.monitor.check(max_age=10)
     bench.clock.sleep(1)
     bench.monitor.check(max_age=10)  # one look was enough
@@ -163,7 +164,7 @@ def test_a_failed_batch_makes_it_look_again(bench: Bench, error: ProxyError) -> 
 def test_what_says_nothing_of_the_upstream_does_not(bench: Bench, error: ProxyError | None) -> None:
     bench.monitor.check(max_age=10)
     bench.clock.sleep(1)
-    bench.monitor.on_batch(report_of(error))
+    bench.monitor.on_call(report_of(error))
     bench.monitor.on_thread_death()
     bench.monitor.check(max_age=10)
     assert bench.upstream.probes == 1
@@ -174,7 +175,7 @@ def test_the_background_thread_looks_at_once_when_a_batch_fails(bench: Bench) ->
     assert bench.upstream.probed.acquire(timeout=10)
     assert bench.monitor.check(max_age=10)  # waits for the probe under way
     bench.clock.sleep(1)
-    bench.monitor.on_batch(report_of(UpstreamError("502")))
+    bench.monitor.on_call(report_of(UpstreamError("502")))
     assert bench.upstream.probed.acquire(timeout=WELL_PERIOD / 2)
     bench.monitor.stop()
 
@@ -186,7 +187,7 @@ def test_a_batch_that_fails_during_a_probe_is_not_forgotten(bench: Bench) -> Non
 
     def fails_meanwhile(timeout: float) -> bool:
         bench.upstream.is_healthy = healthy  # type: ignore[method-assign]
-        bench.monitor.on_batch(report_of(UpstreamError("502")))
+        bench.monitor.on_call(report_of(UpstreamError("502")))
         return healthy(timeout)
 
     bench.upstream.is_healthy = fails_meanwhile  # type: ignore[method-assign]
@@ -198,7 +199,80 @@ def test_a_batch_that_fails_during_a_probe_is_not_forgotten(bench: Bench) -> Non
 
 def test_however_many_batches_fail_the_upstream_is_not_flooded_with_probes(bench: Bench) -> None:
     for _ in range(1000):
-        bench.monitor.on_batch(report_of(UpstreamError("502")))
+        bench.monitor.on_call(report_of(UpstreamError("502")))
         bench.monitor.check(max_age=10)
         bench.clock.sleep(0.001)
     assert bench.upstream.probes <= 1 + 1.0 / SHORTEST_PERIOD
+
+
+def test_a_monitor_that_fails_goes_on_probing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.upstream, "info", lambda timeout: 1 / 0)
+    assert bench.monitor._look() is False
+    monkeypatch.undo()
+    assert bench.monitor._look() is True
+
+
+# Several
+
+
+class Fleeted:
+    """Two upstreams and their monitors."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.limits = limits_of()
+        self.upstreams = [FakeProbed(), FakeProbed()]
+        self.states: list[tuple[str, bool]] = []
+        clamp = Clamp(self.limits, limits_of())
+        self.monitors = []
+        for number, each in enumerate(self.upstreams):
+            each.url = f"http://{number}"
+            self.monitors.append(UpstreamMonitor(each, clamp, self.clock, [Noting(self.states)]))
+        self.fleet = Fleet(self.monitors)
+
+
+class Noting(Observer):
+    def __init__(self, states: list[tuple[str, bool]]) -> None:
+        self._states = states
+
+    def on_state(self, upstream: str, ready: bool) -> None:
+        self._states.append((upstream, ready))
+
+
+def test_one_upstream_that_answers_is_enough_to_be_ready() -> None:
+    several = Fleeted()
+    several.upstreams[0].healthy = False
+    assert several.fleet.check(1.0) == {"http://0": False, "http://1": True}
+    several.upstreams[1].healthy = False
+    several.clock.time += 2
+    assert several.fleet.check(1.0) == {"http://0": False, "http://1": False}
+    several.upstreams[0].healthy = True
+    several.clock.time += 2
+    assert several.fleet.check(1.0) == {"http://0": True, "http://1": False}
+    assert several.states == [("http://1", True), ("http://1", False), ("http://0", True)]
+
+
+def test_those_that_are_down_keep_nobody_waiting_while_another_is_ready() -> None:
+    several = Fleeted()
+    several.upstreams[0].healthy = False
+    several.fleet.check(1.0)
+    probes = several.upstreams[0].probes
+    several.clock.time += 2
+    several.fleet.check(1.0)
+    assert several.upstreams[0].probes == probes
+
+
+def test_a_batch_must_suit_every_upstream_and_permits_add_up() -> None:
+    several = Fleeted()
+    several.upstreams[0].told = UpstreamInfo("model", 16, 100)
+    several.upstreams[1].told = UpstreamInfo("model", 8, 50)
+    several.fleet.check(1.0)
+    assert (several.limits.max_batch_size, several.limits.max_inflight_items) == (8, 150)
+
+
+def test_a_failed_call_says_nothing_about_another_upstream() -> None:
+    several = Fleeted()
+    several.fleet.check(1.0)
+    for monitor in several.monitors:
+        monitor.on_call(report_of(UpstreamTimeout("late"), "http://1"))
+    assert [monitor._doubted for monitor in several.monitors] == [False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tests.stub_upstream import StubUpstream, answering, dripping, hanging, sayi
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 DEADLINE = 0.6
 HTML = b"<html><body>Bad Gateway</body></html>"
@@ -48,18 +50,25 @@ def service(shared: Service, upstream: StubUpstream) -> Iterator[Service]:
 
 
 def refused(answer: Answer | None, status: int) -> str:
+    message: str = refused_answer(answer, status).json["error"]
+    return message
+
+
+def refused_answer(answer: Answer | None, status: int) -> Answer:
     assert answer is not None
     assert answer.status == status, answer
     assert answer.took < DEADLINE + 0.4
     assert answer.headers["content-type"] == "application/json"
     assert answer.json.keys() == {"error", "error_type", "request_id"}
     assert ("retry-after" in answer.headers) == (status in {429, 503})
-    message: str = answer.json["error"]
-    return message
+    return answer
 
 
 def vectors(*texts: str) -> bytes:
     return b"[" + b",".join(map(vector_for, texts)) + b"]"
+
+
+_numbers = itertools.count()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +100,7 @@ def vectors(*texts: str) -> bytes:
         (answering(HTML, status=404), 502),
         (answering(b"", status=307, headers="Location: /embed\r\n"), 502),
         (answering(b"", status=503), 503),
-        (answering(b"", status=429, headers="Retry-After: 2\r\n"), 429),
+        (answering(b"", status=429), 429),
         (answering(b'{"error":"too long","error_type":"Validation"}', status=422), 422),
         (answering(b'{"error":"too long","error_type":"Validation"}', status=413), 413),
         (answering(HTML, status=400), 400),
@@ -101,12 +110,13 @@ def test_every_fault_has_its_status_within_the_deadline(
     service: Service, upstream: StubUpstream, fault: Callable[[socket.socket], None], status: int
 ) -> None:
     upstream.fault = fault
-    message = refused(service.embed("a"), status)
+    # Each time another text: what was refused is remembered for a while.
+    message = refused(service.embed(f"text {next(_numbers)}"), status)
     assert "<html>" not in message
 
 
 def test_a_wrong_count_gives_nobody_a_vector(service: Service, upstream: StubUpstream) -> None:
-    upstream.fault = answering(b"[[0.1],[0.2]]")
+    upstream.fault = answering(b"[" + b",".join([b"[0.1]"] * 7) + b"]")
     for answer in service.crowd([embed_request(["a", "b", "c"]), embed_request(["d", "e", "f"])]):
         refused(answer, 502)
 
@@ -116,15 +126,42 @@ def test_one_null_in_one_vector_gives_nobody_a_vector(service: Service, upstream
     refused(service.embed(["a", "b"]), 502)
 
 
-def test_an_upstreams_words_reach_a_client_only_where_it_was_alone(service: Service, upstream: StubUpstream) -> None:
+def test_a_client_alone_in_its_batch_is_told_the_upstreams_words(service: Service, upstream: StubUpstream) -> None:
     upstream.fault = answering(b'{"error":"`secret text` is too long","error_type":"Validation"}', status=422)
-    assert "secret text" in refused(service.embed("a"), 422)
-    assert "secret text" not in refused(service.embed(["a", "b"]), 422)
+    assert "secret text" in refused(service.embed("alone"), 422)
+    assert "secret text" in refused(service.embed(["one", "client"]), 422)
 
 
-def test_the_retry_after_of_a_busy_upstream_is_obeyed(service: Service, upstream: StubUpstream) -> None:
-    upstream.fault = answering(b"", status=429, headers="Retry-After: 9\r\n")
-    assert 9 <= int(service.embed("a").headers["retry-after"]) <= 12
+def test_the_retry_after_of_a_busy_upstream_is_obeyed(upstream: StubUpstream, tmp_path: Path) -> None:
+    with Service(tmp_path, inference_url=upstream.url, request_timeout_ms=2000) as service:
+        upstream.fault = answering(b"", status=429, headers="Retry-After: 9\r\n")
+        calls = len(upstream.calls)
+        for _ in range(3):
+            assert 8 <= int(refused_answer(service.embed("a"), 429).headers["retry-after"]) <= 12
+        assert len(upstream.calls) == calls + 1
+
+
+def test_a_second_upstream_carries_on_when_one_goes_down(upstream: StubUpstream, tmp_path: Path) -> None:
+    with (
+        StubUpstream() as other,
+        Service(tmp_path, inference_url=f"{upstream.url},{other.url}", log_format="json") as service,
+    ):
+        eventually(lambda: [each["ready"] for each in service.get("/health/ready").json["upstreams"]] == [True, True])
+        for number in range(8):
+            assert service.embed(f"both {number}").status == 200
+        assert other.calls
+        other.stop()
+        texts = [f"text {number}" for number in range(100)]
+        for text in texts:
+            assert service.embed(text).body == vectors(text)
+        eventually(lambda: [each["ready"] for each in service.get("/health/ready").json["upstreams"]] == [True, False])
+        assert service.get("/health/ready").status == 200
+        metrics = service.get("/metrics").body.decode()
+        assert f'autobatch_upstream_up{{upstream="{other.url}"}} 0.0' in metrics
+        assert 'autobatch_retries_total{reason="unavailable"}' in metrics
+        other.calls.clear()
+        other.start()
+        eventually(lambda: service.embed("back").status == 200 and other.calls)
 
 
 def test_a_client_in_a_hurry_is_answered_in_time_while_the_upstream_hangs(

@@ -421,6 +421,45 @@ def test_a_connection_closed_in_the_pause_costs_no_request(connect: Callable[...
             assert upstream.closed.acquire(timeout=10)
 
 
+@pytest.mark.parametrize("fault", [chaos.close, chaos.reset], ids=["closed", "reset"])
+def test_a_connection_closed_under_a_request_costs_no_request_either(
+    upstream: Chaos, client: UpstreamClient, fault: chaos.Fault
+) -> None:
+    stale: list[str] = []
+    client._on_stale_connection = stale.append
+    client.send(batch_of("a"))
+    upstream.script(fault)
+    batch = batch_of("b")
+    assert client.send(batch) == own_vectors(batch)
+    assert (stale, upstream.connections) == ([client.url], 2)
+
+
+def test_a_new_connection_that_breaks_is_not_tried_again_and_again(upstream: Chaos, client: UpstreamClient) -> None:
+    client.send(batch_of("a"))
+    upstream.script(chaos.close, chaos.close)
+    assert_fails(client, UpstreamBroke, 502)
+    assert upstream.connections == 2
+
+
+def test_a_connection_that_breaks_in_the_answer_was_not_stale(upstream: Chaos, client: UpstreamClient) -> None:
+    client.send(batch_of("a"))
+    upstream.script(chaos.reset_in_the_body)
+    assert_fails(client, UpstreamBroke, 502)
+    assert upstream.connections == 1
+
+
+def test_when_many_pooled_connections_are_stale_each_request_meets_only_one(
+    upstream: Chaos, client: UpstreamClient
+) -> None:
+    with Nursery() as nursery:
+        for number in range(4):
+            nursery.start(client.send, batch_of(str(number)))
+    for number in range(4):
+        upstream.script(chaos.close)
+        batch = batch_of(str(number))
+        assert client.send(batch) == own_vectors(batch)
+
+
 def test_an_answer_nobody_asked_for_is_not_taken_for_the_next(upstream: Chaos, client: UpstreamClient) -> None:
     upstream.script(*[chaos.extra_bytes] * 5)
     for number in range(6):

@@ -1,0 +1,102 @@
+"""Request bodies: what is accepted is what a plain JSON parser reads, and all else is refused with 400 or 422."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from api.body import parse_object
+from api.errors import RequestError, error_body
+from api.schemas import load_embed_query
+
+if TYPE_CHECKING:
+    from api.schemas import EmbedQuery
+
+MOST_ITEMS = 8
+LONGEST_MESSAGE = 600
+
+SEEDS = [
+    b'{"input":"text"}',
+    b'{"inputs":["a","b \\ud83d\\ude00 \xc3\xbc"],"normalize":true}',
+    b'{"inputs":[[1,2,4294967295],[0]],"truncate":null,"dimensions":64}',
+    b'{"input":[1,2],"truncation_direction":"left","prompt_name":"query"}',
+    b'{"inputs":["a",[1]],"other":{"a":[1.5e3,-0.0,18446744073709551616,null]},"x":"\\u0000"}',
+    b'{"inputs":"\\ud800"}',
+    b'{"inputs":"a","x":1,"x":1}',
+    b'{"inputs":["a",""],"normalize":"yes","dimensions":0}',
+    b'{"input":"a","x":' + b"[" * 300 + b"]" * 300 + b"}",
+]
+TOKENS = [
+    *(f'"{name}":'.encode() for name in ("input", "inputs", "normalize", "truncate", "truncation_direction")),
+    *(b'"prompt_name":', b'"dimensions":', b'"x":', b'"Right"', b'"left"', b"true", b"false", b"null"),
+    *(b"NaN", b"-Infinity", b"1e999", b"-0.0", b"4294967296", b"18446744073709551616"),
+    *(b"[", b"]", b"{", b"}", b",", b'","', b'"', b"\\u0000", b"\\ud800", b"\\udc00", b"\xed\xa0\x80", b"\xef\xbb\xbf"),
+]
+
+
+def check(data: bytes) -> None:
+    try:
+        query = load_embed_query(parse_object(data), MOST_ITEMS)
+    except RequestError as problem:
+        _check_refusal(problem)
+        return
+    try:
+        meant = json.loads(data.decode(), object_pairs_hook=_each_once, parse_constant=_never, parse_float=_finite)
+    except RecursionError:
+        return
+    _check_items(query, meant)
+    _check_options(query, meant)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert len({name for name, _ in pairs}) == len(pairs)
+    return dict(pairs)
+
+
+def _never(name: str) -> NoReturn:
+    raise AssertionError(f"{name} was accepted")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    assert math.isfinite(number)
+    return number
+
+
+def _check_refusal(problem: RequestError) -> None:
+    assert problem.status in {400, 422}
+    assert problem.error_type.isalpha()
+    assert 0 < len(problem.message) <= LONGEST_MESSAGE
+    assert json.loads(error_body(problem.message, problem.error_type, "id"))["error"] == problem.message
+
+
+def _check_items(query: EmbedQuery, meant: dict[str, Any]) -> None:
+    given = [meant[name] for name in ("input", "inputs") if name in meant]
+    assert len(given) == 1
+    lone = isinstance(given[0], str) or type(given[0][0]) is int
+    assert query.shape == ("tei" if "inputs" in meant else "one" if lone else "many")
+    items = [json.loads(item.decode()) for item in query.items]
+    assert items == (given if lone else given[0])
+    assert 1 <= len(items) <= MOST_ITEMS
+    for item in items:
+        assert item
+        if isinstance(item, str):
+            item.encode()
+        else:
+            assert all(type(token) is int and 0 <= token < 2**32 for token in item)
+
+
+def _check_options(query: EmbedQuery, meant: dict[str, Any]) -> None:
+    """The upstream's body is strict JSON with our inputs, and each option that means something, once."""
+    sent = parse_object(b'{"inputs":[' + b",".join(query.items) + b"]" + query.key.options + b"}")
+    assert len(sent.pop("inputs")) == len(query.items)
+    json.dumps(sent, ensure_ascii=False).encode()
+    options = {name: value for name, value in meant.items() if name not in {"input", "inputs"}}
+    assert sent.keys() <= options.keys()
+    for name, value in options.items():
+        expected = value.capitalize() if name == "truncation_direction" else value
+        if name in sent:
+            assert json.dumps(sent[name], sort_keys=True) == json.dumps(expected, sort_keys=True)
+        else:
+            assert (name, expected) in {("normalize", True), ("truncation_direction", "Right")} or value is None
