@@ -16,6 +16,7 @@ from batching.errors import (
     BatcherDied,
     ClientGone,
     DeadlineExceeded,
+    Hopeless,
     Overloaded,
     ProxyError,
     ShuttingDown,
@@ -35,6 +36,9 @@ HANGUP_CHECK_AFTER = 0.05
 
 #: Weight of the newest item in the average share of refused items, and the share that counts as none.
 GUILT_WEIGHT, NO_GUILT = 0.01, 0.0005
+
+#: Weight of the newest batch in the average time from taking a batch to its end.
+LATENCY_WEIGHT = 0.2
 
 #: Lanes remembered for what their timing has learned; clients choose keys, so their number has to end.
 MAX_IDLE_LANES = 64
@@ -62,6 +66,7 @@ class Lane:
         "in_flight_items",
         "is_full",
         "key",
+        "latency",
         "oldest",
         "timing",
         "waiting",
@@ -77,6 +82,8 @@ class Lane:
         self.is_full = False
         self.oldest = NEVER
         self.in_flight_items = 0
+        #: Moving average of the seconds that a batch takes; 0 before the first.
+        self.latency = 0.0
         #: Moving average of the share of items that the upstream refused.
         self.guilty_share = 0.0
 
@@ -221,6 +228,9 @@ class BatchQueue:
         lane = self._lanes.get(batch.key)
         if lane is not None:
             lane.in_flight_items -= len(batch.items)
+            if ok:
+                seconds = now - batch.taken_at
+                lane.latency += LATENCY_WEIGHT * (seconds - lane.latency) if lane.latency else seconds
             if guilty or lane.guilty_share:
                 self._learn_guilt(lane, guilty, len(batch.items))
             try:
@@ -360,10 +370,13 @@ class BatchQueue:
         """Take the batch out of the lane; None if all that waited there had lost its readers."""
         batch = Batch(lane.key, reason, now)
         most = self._most_items(lane)  # read once: the monitor may change it meanwhile
+        # Where more wait than can go, a place is not wasted on those who cannot be answered in time any more: in a
+        # standing queue the oldest always come first, and each answer would come too late.
+        in_time = now + lane.latency if lane.waiting > most else now
         size = 0
         while lane.calls and len(batch.items) < most:
             call = lane.calls[0]
-            if call.done or self._has_no_reader(call, now):
+            if call.done or self._has_no_reader(call, now, in_time):
                 if lane.calls and lane.calls[0] is call:
                     lane.calls.popleft()
                 continue
@@ -402,10 +415,12 @@ class BatchQueue:
         lane.in_flight_items += len(batch.items)
         lane.timing.sent(lane, batch, len(batch.items), beside, now)
 
-    def _has_no_reader(self, call: Call, now: float) -> bool:
-        """Whether nobody waits for this call any more; if so it is ended here."""
+    def _has_no_reader(self, call: Call, now: float, in_time: float) -> bool:
+        """Whether nobody will be there to read this call's answer, which comes ``in_time``; if so it is ended here."""
         if call.deadline <= now:
             self._drop(call, DeadlineExceeded("the deadline passed while the request was waiting"))
+        elif call.deadline < in_time:
+            self._drop(call, Hopeless("too many wait for this request to be answered before its deadline"))
         elif call.is_gone is not None and now - call.arrived >= HANGUP_CHECK_AFTER and call.is_gone():
             self._drop(call, ClientGone("the client closed the connection while its request was waiting"))
         return call.done

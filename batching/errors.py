@@ -5,7 +5,7 @@
     handler thread            queue                    batcher thread          upstream
     Overloaded ────────────────┘
     ShuttingDown ──────────────┘
-    DeadlineExceeded ──────────┤ ClientGone
+    DeadlineExceeded ──────────┤ ClientGone, Hopeless
                                └─ BatcherDied ──────────────┤
                                                             UpstreamUnavailable, UpstreamTimeout,
                                                             UpstreamOverloaded, UpstreamRejected,
@@ -64,6 +64,12 @@ class DeadlineExceeded(ProxyError):
     status = 504
     error_type = "Timeout"
     outcome = "timeout"
+
+
+class Hopeless(DeadlineExceeded):
+    """The call could not be answered before its deadline any more, and others were waiting who could."""
+
+    outcome = "hopeless"
 
 
 class ClientGone(ProxyError):

@@ -274,7 +274,8 @@ def _chunks() -> Iterator[Case]:
     yield Case("chunks-too-large", request(START, HOST, JSON, CHUNKED, body=large), frozenset({413}))
     yield Case("chunks-nothing-in-it", request(START, HOST, JSON, CHUNKED, body=b"0\r\n\r\n"), frozenset({400}))
     many = b"1\r\n \r\n" * (PAYLOAD_LIMIT + 1) + CHUNKS
-    yield Case("chunks-too-many", request(START, HOST, JSON, CHUNKED, body=many), frozenset({413}))
+    # So much is sent behind the refusal that it may be torn up by a reset.
+    yield Case("chunks-too-many", request(START, HOST, JSON, CHUNKED, body=many), frozenset({413, CLOSED}))
 
 
 # ---- bodies: is it JSON? ------------------------------------------------------------------------------

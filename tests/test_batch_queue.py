@@ -13,6 +13,7 @@ from batching.errors import (
     BatcherDied,
     ClientGone,
     DeadlineExceeded,
+    Hopeless,
     Overloaded,
     ProxyError,
     ShuttingDown,
@@ -560,3 +561,54 @@ def test_a_thread_that_dies_while_it_waits_is_not_the_one_that_is_woken(clock: F
     clock.at(2.0, lambda: put(queue, "text"))
     assert take(queue).items == items_of("text")
     assert clock.now() == pytest.approx(2.1)
+
+
+# A standing queue
+
+
+def served_in(queue: BatchQueue, clock: FakeClock, seconds: float) -> list[Call]:
+    """Let one batch take this long; return the calls that were in it."""
+    batch = queue.take()
+    assert batch is not None
+    clock.time += seconds
+    queue.settle(batch, [vector_of(item) for item in batch.items], None)
+    return [part.call for part in batch.parts]
+
+
+def test_a_place_is_not_wasted_on_those_who_cannot_be_answered_in_time(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    for number in range(2):
+        queue.put(call_of(str(number)))
+    served_in(queue, clock, 1.0)
+    hopeless = [call_of(f"hopeless {number}", deadline=clock.time + 0.9) for number in range(3)]
+    hopeful = [call_of(f"hopeful {number}", deadline=clock.time + 1.1) for number in range(2)]
+    for call in hopeless + hopeful:
+        queue.put(call)
+    assert served_in(queue, clock, 1.0) == hopeful
+    assert [type(call.error) for call in hopeless] == [Hopeless] * 3
+    assert all(call.event.is_set() for call in hopeless)
+    assert queue.calls == queue.queued_items == 0
+
+
+def test_where_nobody_else_would_take_the_place_it_is_tried_all_the_same(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    for number in range(2):
+        queue.put(call_of(str(number)))
+    served_in(queue, clock, 1.0)
+    calls = [call_of(f"in a hurry {number}", deadline=clock.time + 0.5) for number in range(2)]
+    for call in calls:
+        queue.put(call)
+    assert served_in(queue, clock, 0.1) == calls
+    assert [call.error for call in calls] == [None, None]
+
+
+def test_an_upstream_that_became_faster_is_believed_after_a_few_batches(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=1)
+    queue.put(call_of("slow"))
+    served_in(queue, clock, 10.0)
+    for number in range(20):
+        queue.put(call_of(f"fast {number}"))
+        served_in(queue, clock, 0.1)
+    for number in range(2):
+        queue.put(call_of(f"in a hurry {number}", deadline=clock.time + 1.0))
+    assert len(served_in(queue, clock, 0.1)) == 1

@@ -164,7 +164,7 @@ def assert_intact(batcher: Batcher, tally: Tally, requests: int) -> None:
     assert set(tally.outcomes) <= {
         "ok",
         "refused",
-        *(e.__name__ for e in (UpstreamError, DeadlineExceeded, ClientGone)),
+        *(e.__name__ for e in (UpstreamError, DeadlineExceeded, Hopeless, ClientGone)),
     }
     assert all(tally.outcomes[name] for name in ("ok", "UpstreamError", "DeadlineExceeded", "ClientGone"))
     assert tally.outcomes["ok"] > 0.8 * requests
