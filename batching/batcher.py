@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from batching import relay
 from batching.errors import DeadlineExceeded, ProxyError, UpstreamProtocolError, UpstreamRejected
-from batching.isolation import Isolation
+from batching.isolation import Isolation, Outcomes
 from batching.observer import BatchReport, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from batching.batch_queue import BatchQueue
     from batching.call import Batch, Call
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NO_ERRORS: Mapping[int, ProxyError] = {}
+NO_ERRORS: dict[int, ProxyError] = {}
 
 
 class Upstream(Protocol):
@@ -85,28 +85,35 @@ class Batcher:
             self._dispatch(batch)
 
     def _dispatch(self, batch: Batch) -> None:
-        results: list[bytes] | None = None
+        outcomes: Outcomes | None = None
         error: ProxyError | None = None
-        errors: Mapping[int, ProxyError] = NO_ERRORS
         began = self._clock.now()
         try:
-            results = self._upstream.send(batch)
-            self._isolation.passed(batch)
-        except UpstreamRejected as refusal:
-            error = refusal
-            results, errors = self._isolation.resolve(batch, refusal)
+            outcomes, error = self._ask(batch)
         except ProxyError as failure:
-            error = failure
+            error = failure.bare()
         except Exception as failure:  # a bug of ours must not cost the thread, nor the clients their answer
             log.exception("sending a batch failed unexpectedly")
             error = ProxyError(f"unexpected {type(failure).__name__} while sending the batch")
-        if results is not None and len(results) != len(batch.items):
-            # Whoever speaks to the upstream has checked this; but the wrong client's vector is the worst failure.
-            error = UpstreamProtocolError(f"{len(results)} results came for {len(batch.items)} inputs")
-            results = None
         latency = self._clock.now() - began
-        relay.wake(self.queue.settle(batch, results, error, errors))
+        if outcomes is None:
+            ended = self.queue.settle(batch, None, error)
+        else:
+            ended = self.queue.settle(batch, outcomes.results, error, outcomes.errors)
+        relay.wake(ended)
         self._report(batch, error, latency)
+
+    def _ask(self, batch: Batch) -> tuple[Outcomes, UpstreamRejected | None]:
+        """Return what became of each item, and the upstream's refusal of the whole if there was one."""
+        try:
+            results = self._upstream.send(batch)
+        except UpstreamRejected as refusal:
+            return self._isolation.resolve(batch, refusal.bare()), refusal
+        if len(results) != len(batch.items):
+            # Whoever speaks to the upstream has checked this; but the wrong client's vector is the worst failure.
+            raise UpstreamProtocolError(f"{len(results)} results came for {len(batch.items)} inputs")
+        self._isolation.passed(batch)
+        return Outcomes(results, NO_ERRORS), None
 
     def _report(self, batch: Batch, error: ProxyError | None, latency: float) -> None:
         delays = [(batch.taken_at - part.call.arrived, part.stop - part.start) for part in batch.parts]

@@ -18,7 +18,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ProxyError(Exception):
@@ -33,6 +33,11 @@ class ProxyError(Exception):
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after
+
+    def bare(self) -> Self:
+        """Return it without traceback and causes, to be kept: those hold on to every frame they went through."""
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+        return self
 
     def copy(self) -> ProxyError:
         """Return an equal error that another thread may raise: a raised exception carries one traceback."""

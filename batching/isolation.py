@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from batching.bisection import Bisection, most_calls
 from batching.budget import Budget
-from batching.errors import ProxyError, Unresolved, UpstreamRejected
+from batching.errors import ProxyError, Unresolved, UpstreamProtocolError, UpstreamRejected
 from batching.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -95,17 +95,20 @@ class Isolation:
         """Send a group by itself and take down what came of it; return whether the search may go on."""
         part = batch.part(group.start, group.stop)
         try:
-            outcomes.results[group.start : group.stop] = self._upstream.send(part)
+            results = self._upstream.send(part)
         except UpstreamRejected as refusal:
             bisection.refused(group)
             if group.size == 1:
-                outcomes.errors[group.start] = refusal
+                outcomes.errors[group.start] = refusal.bare()
                 self.verdicts.convict(batch.key.together, part.items[0], refusal)
             return True
         except ProxyError as failure:
             # Not the inputs' fault: to go on asking would only add to the trouble.
-            outcomes.errors.update(dict.fromkeys(range(group.start, group.stop), failure))
+            outcomes.errors.update(dict.fromkeys(range(group.start, group.stop), failure.bare()))
             return False
+        if len(results) != group.size:
+            raise UpstreamProtocolError(f"{len(results)} results came for {group.size} inputs")
+        outcomes.results[group.start : group.stop] = results
         bisection.clean(group, implies_other=blames_one)
         return True
 

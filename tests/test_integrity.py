@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batching import Batcher, BatchKey, Call, FixedTiming, SystemClock
-from batching.errors import ClientGone, DeadlineExceeded, Overloaded, ProxyError, UpstreamError
+from batching.errors import ClientGone, DeadlineExceeded, Hopeless, Overloaded, ProxyError, UpstreamError
 from tests.concurrency import Nursery, frequent_switches
 from tests.fakes import items_of, queue_of, vector_of
 
