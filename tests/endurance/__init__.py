@@ -1,0 +1,1 @@
+"""Long-running proofs of what the service promises: ``python -m tests.endurance NAME``, bounded in count and time."""

@@ -1,0 +1,23 @@
+"""The service with a planted mistake: everybody in a batch gets the vector of the one before."""
+
+from __future__ import annotations
+
+import sys
+
+import app
+from batching import reply
+
+_split = reply.split_vectors
+
+
+def _rotated(body: bytes, count: int) -> tuple[list[bytes], int]:
+    vectors, dimension = _split(body, count)
+    return [vectors[-1], *vectors[:-1]], dimension
+
+
+# Whoever has imported the function already gets the planted one too.
+for _module in [module for name, module in sys.modules.items() if name.startswith("batching.")]:
+    if getattr(_module, "split_vectors", None) is _split:
+        _module.split_vectors = _rotated
+
+create_app = app.create_app

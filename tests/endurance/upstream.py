@@ -1,0 +1,123 @@
+"""An upstream in a process of its own: answers what its texts alone determine, and misbehaves as it is told.
+
+``POST /behave`` takes a JSON object of the fields of ``Behaviour``, which hold from then on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+from dataclasses import dataclass, replace
+
+from benchmarks import wire
+from tests.endurance.vectors import vectors_for
+
+#: Texts that begin like this are refused, and with them the whole call.
+POISON = "poison"
+REFUSALS = {422: ("Unprocessable", "Validation"), 429: ("Too Many", "Overloaded"), 503: ("Unavailable", "Unhealthy")}
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Milliseconds and chances. A call takes ``fixed`` + ``per_item`` for each item + up to ``random`` more."""
+
+    fixed: float = 2.0
+    per_item: float = 0.0
+    random: float = 0.0
+    #: Chance that a call takes ``stall`` instead.
+    stalls: float = 0.0
+    stall: float = 5000.0
+    #: Chance that a call fails: by a reset where ``status`` is 0, else by this answer.
+    fails: float = 0.0
+    status: int = 0
+
+
+class Embedder:
+    """What all connections share."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self._random = random.Random(1)
+
+    def delay(self, items: int) -> float:
+        now = self.behaviour
+        if now.stalls and self._random.random() < now.stalls:
+            return now.stall / 1e3
+        return (now.fixed + now.per_item * items + now.random * self._random.random()) / 1e3
+
+    def failing(self) -> bool:
+        return self._random.random() < self.behaviour.fails
+
+    def reply(self, texts: list[str]) -> bytes | None:
+        """Return the answer; None stands for a reset."""
+        if self.failing():
+            return _refusal(self.behaviour.status) if self.behaviour.status else None
+        if any(text.startswith(POISON) for text in texts):
+            return _refusal(422)
+        return wire.build_reply(200, "OK", vectors_for(texts))
+
+
+def _refusal(status: int) -> bytes:
+    reason, kind = REFUSALS[status]
+    return wire.build_reply(status, reason, json.dumps({"error": reason, "error_type": kind}).encode())
+
+
+class Connection(asyncio.Protocol):
+    """One kept-alive connection, one request at a time."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._data = bytearray()
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        head = wire.read_request_head(self._data)
+        if head is None or len(self._data) < head.size:
+            return
+        body = bytes(self._data[head.body_at : head.size])
+        del self._data[: head.size]
+        if head.path == b"/embed":
+            texts = json.loads(body)["inputs"]
+            texts = [texts] if isinstance(texts, str) else texts
+            delay = self._embedder.delay(len(texts))
+            asyncio.get_running_loop().call_later(delay, self._answer, self._embedder.reply(texts))
+        elif head.path == b"/behave":
+            self._embedder.behaviour = replace(Behaviour(), **json.loads(body))
+            self._answer(wire.build_reply(200, "OK", b"{}"))
+        elif head.path == b"/info":
+            info = {"model_id": "endurance", "max_client_batch_size": 1000, "max_concurrent_requests": 4096}
+            self._answer(wire.build_reply(200, "OK", json.dumps(info).encode()))
+        else:
+            self._answer(wire.build_reply(200, "OK", b""))
+
+    def _answer(self, reply: bytes | None) -> None:
+        if reply is None:
+            self._transport.abort()
+        elif not self._transport.is_closing():
+            self._transport.write(reply)
+
+
+async def serve(port: int, behaviour: Behaviour) -> None:
+    """Listen until SIGTERM."""
+    loop = asyncio.get_running_loop()
+    embedder = Embedder(behaviour)
+    await loop.create_server(lambda: Connection(embedder), "127.0.0.1", port, backlog=1024, reuse_address=True)
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    await stopped.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--behaviour", type=json.loads, default={})
+    options = parser.parse_args()
+    asyncio.run(serve(options.port, Behaviour(**options.behaviour)))
