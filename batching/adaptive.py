@@ -139,7 +139,11 @@ class AdaptiveTiming:
                 other.freed = now
             if other.beside >= self._parallel.servers:
                 queued += other.size
-        if ok and flight.is_seen:
+        if not ok:
+            # What is under way beside a failure may suffer from the same trouble: it teaches nothing either.
+            for other in self._flights.values():
+                other.is_seen = False
+        elif flight.is_seen:
             if flight.beside:
                 self._parallel.judge(flight, self._last_completion, now)
             else:

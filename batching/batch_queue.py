@@ -220,7 +220,7 @@ class BatchQueue:
                         ended.append(call)
                 position += count
             relay.link(ended)
-            self._learn(batch, now, ok=error is None, guilty=len(errors))
+            self._learn(batch, now, ok=error is None and batch.smooth, guilty=len(errors))
             # The thread that settles goes on to `take`, so nobody else needs waking.
             return ended
 

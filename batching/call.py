@@ -107,7 +107,7 @@ class Part(NamedTuple):
 class Batch:
     """Items of one key that travel upstream together, in the order of their parts."""
 
-    __slots__ = ("deadline", "items", "key", "owner", "parts", "reason", "taken_at")
+    __slots__ = ("deadline", "items", "key", "owner", "parts", "reason", "smooth", "taken_at")
 
     def __init__(self, key: BatchKey, reason: str, taken_at: float) -> None:
         self.key = key
@@ -117,6 +117,8 @@ class Batch:
         self.parts: list[Part] = []
         #: The latest deadline of its calls: after that nobody waits for an answer.
         self.deadline = taken_at
+        #: Whether it took as long as the upstream needs: no, once it has been held or sent again.
+        self.smooth = True
         #: Identity of the thread that carries it.
         self.owner = threading.get_ident()
 

@@ -88,6 +88,7 @@ class UpstreamPool(Observer):
         except UpstreamError as error:
             if error.retry_reason is None:
                 raise
+            batch.smooth = False
             second = self._second_chance(first, batch, error)
             if second is None:
                 raise
@@ -180,6 +181,7 @@ class UpstreamPool(Observer):
 
     def _hold(self, upstream: _Upstream, batch: Batch) -> None:
         """Wait as long as the upstream has asked for; raises ``UpstreamOverloaded`` if the batch has not that long."""
+        batch.smooth = False
         pause = upstream.not_before - self._clock.now()
         if upstream.not_before >= batch.deadline or self._clock.wait_for(self._stopping, pause):
             raise UpstreamOverloaded("the upstream has asked for a pause", retry_after=max(1.0, pause))

@@ -67,7 +67,10 @@ class Timing(Protocol):
         ...
 
     def completed(self, lane: LaneState, batch: Hashable, now: float, *, ok: bool) -> None:
-        """Take note that ``batch`` came back, with results if ``ok``; ``lane`` no longer counts it as in flight."""
+        """Take note that ``batch`` came back; ``lane`` no longer counts it as in flight.
+
+        ``ok``: with results, after as long as the upstream takes. Otherwise its latency teaches nothing.
+        """
         ...
 
 

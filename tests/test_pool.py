@@ -158,6 +158,17 @@ def test_a_batch_that_fails_safely_moves_to_another_upstream_at_once() -> None:
     assert bench.clock.time == 0.0
 
 
+def test_a_batch_that_was_sent_again_or_held_says_so() -> None:
+    bench = Bench()
+    batch = Batch(KEY, "full", 0.0)
+    batch.add(call_of("text"), 1)
+    bench.pool.send(batch)
+    assert batch.smooth
+    bench.upstreams[0].failures = [BROKE]
+    bench.pool.send(batch)
+    assert not batch.smooth
+
+
 # Which upstream
 
 

@@ -407,6 +407,20 @@ def test_one_slow_or_lucky_call_changes_nothing() -> None:
     assert servers_of(lane) == 2
 
 
+def test_what_is_under_way_beside_a_failure_teaches_nothing() -> None:
+    lane, now = crowd_of(1)
+    for _ in range(5):
+        lane.arrive(now)
+        failing = lane.send(now)
+        lane.arrive(now + 0.001)
+        beside = lane.send(now + 0.001)
+        lane.complete(failing, now + 0.002, ok=False)
+        now += 3 * (FIXED + PER_ITEM)
+        lane.complete(beside, now)
+    assert servers_of(lane) == 1
+    assert lane.timing._cost.of(1) == pytest.approx(FIXED + PER_ITEM)
+
+
 def test_calls_beside_those_of_other_lanes_are_not_judged() -> None:
     lane, now = crowd_of(1)
     lane.elsewhere = 1
