@@ -139,15 +139,7 @@ class AdaptiveTiming:
                 other.freed = now
             if other.beside >= self._parallel.servers:
                 queued += other.size
-        if not ok:
-            # What is under way beside a failure may suffer from the same trouble: it teaches nothing either.
-            for other in self._flights.values():
-                other.is_seen = False
-        elif flight.is_seen:
-            if flight.beside:
-                self._parallel.judge(flight, self._last_completion, now)
-            else:
-                self._cost.add(flight.size, now - flight.sent)
+        self._learn_call(flight, now, ok=ok)
         if self._all_here:
             self._quiet += self.QUIET_WEIGHT * ((not self._surprised) - self._quiet)
             self._all_here = self._surprised = False
@@ -157,6 +149,17 @@ class AdaptiveTiming:
         # Those who were sent ahead could have been held: would the others have come in time?
         if here := lane.waiting + queued:
             self._watch(here, self._missing(here, lane.in_flight_items - queued), now)
+
+    def _learn_call(self, flight: Flight, now: float, *, ok: bool) -> None:
+        if not ok:
+            # What is under way beside a failure may suffer from the same trouble: it teaches nothing either.
+            for other in self._flights.values():
+                other.is_seen = False
+        elif flight.is_seen:
+            if flight.beside:
+                self._parallel.judge(flight, self._last_completion, now)
+            else:
+                self._cost.add(flight.size, now - flight.sent)
 
     def _watch(self, here: int, missing: float, now: float) -> None:
         """Begin to observe a chance to hold ``here`` items for the ``missing`` ones, whether it is taken or not."""

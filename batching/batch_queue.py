@@ -213,15 +213,35 @@ class BatchQueue:
                     else:
                         self._drop(call, error or ProxyError("the batch ended without a result"), wake=False)
                     if call.done:
-                        call.batch_size = len(batch.items)
-                        call.reason = batch.reason
-                        call.queue_delay = batch.taken_at - call.arrived
-                        call.inference_time = now - batch.taken_at
+                        _sign(call, batch, now)
                         ended.append(call)
                 position += count
             relay.link(ended)
             self._learn(batch, now, ok=error is None and batch.smooth, guilty=len(errors))
             # The thread that settles goes on to `take`, so nobody else needs waking.
+            return ended
+
+    def deliver(self, batch: Batch, first: int, results: list[bytes]) -> list[Call]:
+        """Hand out results of a batch that has not ended: those of its items from position ``first`` on.
+
+        Only calls that are complete with them get theirs; ``settle`` brings the rest, and needs these again. Return
+        the calls that ended, for the caller to wake.
+        """
+        with self._lock:
+            if batch not in self._batches:
+                return []
+            now = self._clock.now()
+            ended: list[Call] = []
+            position = 0
+            for call, start, stop in batch.parts:
+                count = stop - start
+                at = position - first
+                if at >= 0 and at + count <= len(results) and count == call.missing and not call.done:
+                    self._deliver(call, start, results[at : at + count])
+                    _sign(call, batch, now)
+                    ended.append(call)
+                position += count
+            relay.link(ended)
             return ended
 
     def _learn(self, batch: Batch, now: float, *, ok: bool, guilty: int) -> None:
@@ -464,3 +484,11 @@ class BatchQueue:
             lane.oldest = NEVER
             self._busy.pop(lane.key, None)
             self._lanes.move_to_end(lane.key)
+
+
+def _sign(call: Call, batch: Batch, now: float) -> None:
+    """Tell the call about the batch that ended it."""
+    call.batch_size = len(batch.items)
+    call.reason = batch.reason
+    call.queue_delay = batch.taken_at - call.arrived
+    call.inference_time = now - batch.taken_at

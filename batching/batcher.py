@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from batching import relay
@@ -108,12 +109,15 @@ class Batcher:
         try:
             results = self._upstream.send(batch)
         except UpstreamRejected as refusal:
-            return self._isolation.resolve(batch, refusal.bare()), refusal
+            return self._isolation.resolve(batch, refusal.bare(), partial(self._deliver, batch)), refusal
         if len(results) != len(batch.items):
             # Whoever speaks to the upstream has checked this; but the wrong client's vector is the worst failure.
             raise UpstreamProtocolError(f"{len(results)} results came for {len(batch.items)} inputs")
         self._isolation.passed(batch)
         return Outcomes(results, NO_ERRORS), None
+
+    def _deliver(self, batch: Batch, first: int, results: list[bytes]) -> None:
+        relay.wake(self.queue.deliver(batch, first, results))
 
     def _report(self, batch: Batch, error: ProxyError | None, latency: float) -> None:
         delays = [(batch.taken_at - part.call.arrived, part.stop - part.start) for part in batch.parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from batching.bisection import Bisection, most_calls
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 #: Extra calls that each ordinary call allows, and those allowed at the start: however much poison comes, at least half
 #: of the upstream's calls are ordinary ones.
 ISOLATION_SHARE, ISOLATION_FLOOR = 1.0, 64.0
+
+
+#: Takes the position of a first item, and results from there on.
+Deliver = Callable[[int, list[bytes]], None]
 
 
 class Outcomes(NamedTuple):
@@ -55,10 +60,11 @@ class Isolation:
         if batch.key.alone:
             self.verdicts.clear(batch.key.together, batch.items[0])
 
-    def resolve(self, batch: Batch, refusal: UpstreamRejected) -> Outcomes:
+    def resolve(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
         """Find out who of a refused batch is guilty; ``refusal`` is the upstream's answer to the whole of it.
 
-        A batch that belongs to one client is not searched: that client's request fails in any case.
+        ``deliver`` is called with each group's results as they come: the innocent need not wait for the guilty. A batch
+        that belongs to one client is not searched: that client's request fails in any case.
         """
         size = len(batch.items)
         if size == 1:
@@ -69,11 +75,11 @@ class Isolation:
         if not self._one_at_a_time.acquire(timeout=max(0.0, batch.deadline - self._clock.now())):
             return Outcomes([b""] * size, dict.fromkeys(range(size), self._unresolved()))
         try:
-            return self._search(batch, refusal)
+            return self._search(batch, refusal, deliver)
         finally:
             self._one_at_a_time.release()
 
-    def _search(self, batch: Batch, refusal: UpstreamRejected) -> Outcomes:
+    def _search(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
         size = len(batch.items)
         outcomes = Outcomes([b""] * size, {})
         bisection = Bisection(size)
@@ -87,6 +93,8 @@ class Isolation:
             left -= 1
             if not self._ask(batch, group, bisection, outcomes, blames_one=blames_one):
                 break
+            if group.start not in outcomes.errors and outcomes.results[group.start]:
+                deliver(group.start, outcomes.results[group.start : group.stop])
         for group in bisection.unresolved():
             self._leave(batch, outcomes, group)
         return outcomes

@@ -198,6 +198,25 @@ def test_what_is_not_the_inputs_fault_is_never_searched(clock: FakeClock, error:
     assert [bench.verdict_on(call) for call in calls] == [error] * 8
 
 
+def test_the_innocent_do_not_wait_for_the_search_to_end(clock: FakeClock) -> None:
+    texts = texts_of(32)
+    bench = Bench(PickyUpstream(clock, poison=[texts[31]]), clock)
+    bench.upstream._latency = lambda size: 1.0
+    calls = [bench.submit(text) for text in texts]
+    bench.run()
+    assert {call.inference_time for call in calls[:16]} == {2.0}
+    assert {call.inference_time for call in calls[16:24]} == {3.0}
+    assert calls[31].inference_time == clock.time > 5.0
+
+
+def test_a_client_of_several_texts_gets_all_of_them_when_the_search_is_over(clock: FakeClock) -> None:
+    bench = Bench(PickyUpstream(clock, poison=["bad"]), clock)
+    several = bench.submit(*texts_of(20))
+    alone = [bench.submit(text) for text in ("bad", "good")]
+    bench.run()
+    assert [type(bench.verdict_on(call)) for call in (several, *alone)] == [type(None), UpstreamRejected, type(None)]
+
+
 def test_a_flood_of_poison_takes_no_more_than_half_of_the_calls(clock: FakeClock) -> None:
     bench = Bench(PickyUpstream(clock), clock, max_batch_size=8, max_calls=10_000, max_queued_items=10_000)
     for number in range(200):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-PROOFS = ("integrity", "reloads", "kills", "rolling", "soak", "slow", "overload", "outages")
+PROOFS = ("integrity", "reloads", "kills", "rolling", "soak", "slow", "overload", "outages", "poison")
 
 
 def main() -> int:
