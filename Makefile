@@ -48,6 +48,29 @@ bench-peers: $(VENV)/.bench ## the same beside mosec and BentoML, each installed
 simulate: $(VENV)/.bench ## write the table and picture of docs/timing.md anew
 	$(BIN)/python -m benchmarks.simulate --png docs/timing.png --write docs/timing.md
 
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from outside, a minute for each target
+	$(BIN)/python -m tests.fuzz --seconds 60
+
+.PHONY: prove
+prove: $(VENV)/.bench ## measure what docs/reliability.md quotes (about an hour; rolling restarts need haproxy)
+	$(BIN)/python -m tests.endurance poison
+	$(BIN)/python -m tests.endurance poison --kinds 50
+	$(BIN)/python -m tests.endurance overload --fixed-ms 300 --per-item-ms 5 --deadline-ms 10000
+	$(BIN)/python -m tests.endurance slow
+	$(BIN)/python -m tests.endurance outages
+	$(BIN)/python -m tests.endurance outages --upstreams 2
+	$(BIN)/python -m tests.endurance kills
+	$(BIN)/python -m tests.endurance reloads
+	$(BIN)/python -m tests.endurance rolling
+	$(BIN)/python -m tests.endurance integrity --plant
+	$(BIN)/python -m tests.endurance integrity
+
+.PHONY: soak
+soak: $(VENV)/.bench ## half an hour of mixed faults, after a leak on purpose that has to be found
+	$(BIN)/python -m tests.endurance soak --leak --minutes 5
+	$(BIN)/python -m tests.endurance soak --verbose
+
 .PHONY: docs
 docs: $(VENV)/.dev ## write config.toml and the README's settings table anew from the declarations
 	$(BIN)/python -m config --write-docs
@@ -71,6 +94,10 @@ $(VENV)/.run: $(RUN_NEEDS) | $(VENV)/bin/python
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@echo "Installing the test tools ..."
 	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.fuzz: requirements-fuzz.txt $(VENV)/.dev
+	$(PIP) -r requirements-fuzz.txt
 	@touch $@
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.dev

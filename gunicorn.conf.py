@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from config import SettingsError, __version__, banner, sizing_problems, thread_count, worker_connections
 from config.active import activate, active, read_again
 from config.logs import logging_config
+from config.metrics_directory import prepare
 from embedded.supervisor import EmbeddedServer
 from embedded.weights import WeightsError
 
@@ -52,14 +53,11 @@ except SettingsError as _problem:
 # Several processes add their metrics up in files, in a directory that prometheus_client looks for when it is imported:
 # so nothing above may import it. At SIGHUP it is too late for that, and the directory is in use.
 if "prometheus_client" not in sys.modules:
-    if METRICS_DIRECTORY in os.environ:
-        # Somebody else's directory: only what earlier processes counted is removed, nothing that may lie beside it.
-        Path(os.environ[METRICS_DIRECTORY]).mkdir(parents=True, exist_ok=True)
-        for _file in Path(os.environ[METRICS_DIRECTORY]).glob("*.db"):
-            _file.unlink()
-    elif _settings.workers > 1:
+    if METRICS_DIRECTORY not in os.environ and _settings.workers > 1:
         os.environ[METRICS_DIRECTORY] = tempfile.mkdtemp(prefix="autobatch-metrics-")
         atexit.register(_remove_once, os.getpid(), os.environ[METRICS_DIRECTORY])
+    if METRICS_DIRECTORY in os.environ and (_trouble := prepare(Path(os.environ[METRICS_DIRECTORY]))) is not None:
+        sys.exit(f"{METRICS_DIRECTORY}: {_trouble}")
 elif _settings.workers > 1 and METRICS_DIRECTORY not in os.environ:
     logging.getLogger(__name__).warning("metrics add up over several workers only after a restart")
 

@@ -34,6 +34,7 @@ ERROR_TYPES = {
     417: "ExpectationFailed",
     431: "HeadersTooLarge",
     501: "NotImplemented",
+    503: "Unhealthy",
 }
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
 
+from api.errors import RequestError
 from batching.call import ISOLATION
 from batching.errors import UpstreamRejected
 from batching.observer import Observer
 from batching.timing import REASONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from batching import BatchQueue, BatchReport, CallReport, ProxyError
+
+log = logging.getLogger(__name__)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1000)
@@ -166,6 +172,8 @@ class Metrics(Observer):
         # The exporter brings the endpoint, in one process or over several; its own defaults would label
         # by path and method, which clients choose, and cost more than all of the above.
         PrometheusMetrics(app, path="/metrics", export_defaults=False, registry=self.registry)
+        scrape = app.view_functions["prometheus_metrics"]
+        app.view_functions["prometheus_metrics"] = lambda: _guarded(scrape)
 
     def _begin(self) -> None:
         environ = request.environ
@@ -185,6 +193,15 @@ class Metrics(Observer):
         if child is None:
             child = self._http_children[route, status] = self._http.labels(route, status)
         return child
+
+
+def _guarded(scrape: Callable[[], Any]) -> Any:
+    """Answer 503 where the metrics cannot be read: one spoilt file of one process spoils them for all."""
+    try:
+        return scrape()
+    except Exception as problem:
+        log.exception("the metrics cannot be read")
+        raise RequestError(503, "the metrics cannot be read; the service's log knows why") from problem
 
 
 def _result(error: ProxyError | None) -> str:

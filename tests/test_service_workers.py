@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,3 +98,25 @@ def test_a_directory_that_somebody_names_for_the_metrics_keeps_what_else_lies_in
         assert metric(service, ITEMS_OK) == 5.0
     assert (directory / "precious.txt").read_text() == "not ours"
     assert not (directory / "counter_1.db").exists()
+
+
+def test_a_spoilt_file_of_the_metrics_spoils_nothing_but_the_metrics(service: Service) -> None:
+    served(service, 5)
+    directory = _directory_of(service)
+    with open(os.path.join(directory, "counter_1.db"), "wb") as spoilt:
+        spoilt.write((4096).to_bytes(4, sys.byteorder) + b"\x07" * 8192)
+    answer = service.get("/metrics")
+    assert (answer.status, answer.json["error_type"]) == (503, "Unhealthy")
+    served(service, 20)
+    assert service.get("/health/ready").status == 200
+    os.unlink(os.path.join(directory, "counter_1.db"))
+    assert metric(service, ITEMS_OK) == 25.0
+
+
+def test_a_metrics_directory_that_cannot_be_used_stops_the_start(upstream: StubUpstream, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    variables = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file")}
+    service = Service(tmp_path / "service", secrets=variables, inference_url=upstream.url, workers=2)
+    assert service.process.wait(20) != 0
+    assert "PROMETHEUS_MULTIPROC_DIR" in service.log
+    assert "cannot be used for metrics" in service.log
