@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import re
 import socket
@@ -30,6 +31,8 @@ _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", r
 
 #: Seconds that a thread stays with a silent connection before it gives it back to the poller.
 IDLE_PATIENCE = 1
+#: Bytes that a client has to take in the time for which it may take none.
+SLOWEST_READER = 100_000
 #: Seconds for the rest of a body that the answer did not wait for.
 DRAIN_PATIENCE = 1.0
 
@@ -152,6 +155,11 @@ def _timeval(seconds: float) -> bytes:
     return struct.pack("ll", int(whole), int(part * 1e6))
 
 
+def _seconds(timeval: bytes) -> float:
+    whole, part = struct.unpack("ll", timeval)
+    return float(whole + part / 1e6)
+
+
 class _Unreader(SocketUnreader):  # type: ignore[misc]
     """Reads from a client until an absolute deadline; the socket itself gives up now and then, to look at the clock."""
 
@@ -223,10 +231,14 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
 
 
 def _send_to_slow_reader(sock: socket.socket, rest: memoryview) -> None:
-    """Send all, however slowly the client reads; raises ``BlockingIOError`` once it has taken nothing for a while.
+    """Send all to a client that reads slowly; raises ``BlockingIOError`` if it does so too slowly.
 
-    The socket's time-out alone does not tell: a writer is woken only when much of a large buffer is free again.
+    That is, when it has taken nothing for as long as the socket's time-out, or less on the whole than
+    ``SLOWEST_READER`` bytes in that time. The socket's time-out alone does not tell: a writer is woken only when much
+    of a large buffer is free again.
     """
+    patience = _seconds(sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, 16))
+    until = time.monotonic() + patience * (1 + len(rest) / SLOWEST_READER)
     unread = _unread(sock)
     while rest:
         try:
@@ -237,6 +249,8 @@ def _send_to_slow_reader(sock: socket.socket, rest: memoryview) -> None:
                 raise
         else:
             unread = _unread(sock)
+        if rest and time.monotonic() >= until:
+            raise BlockingIOError(errno.EAGAIN, "the client reads too slowly")
 
 
 def _unread(sock: socket.socket) -> int:

@@ -6,6 +6,7 @@ import logging
 import os
 import selectors
 import socket
+import struct
 import threading
 from typing import TYPE_CHECKING
 
@@ -159,3 +160,26 @@ def test_a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer(worker: 
         nursery.start(read_slowly)
         _send_to_slow_reader(conn.sock, memoryview(answer))
     assert bytes(received) == answer
+
+
+def test_a_client_that_drips_its_reading_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It always takes something in time, but would hold a thread for hours."""
+
+    class Dripping:
+        """Takes ten bytes a second of a sender that is patient for five."""
+
+        taken = 0
+
+        def getsockopt(self, *_: int) -> bytes:
+            return struct.pack("ll", 5, 0)
+
+        def send(self, data: memoryview) -> int:
+            self.taken += 10
+            return 10
+
+    client = Dripping()
+    monkeypatch.setattr("api.wire.time.monotonic", lambda: client.taken / 10)
+    monkeypatch.setattr("api.wire._unread", lambda sock: 1_000_000 - client.taken)
+    with pytest.raises(BlockingIOError, match="too slowly"):
+        _send_to_slow_reader(client, memoryview(bytes(1_000_000)))  # type: ignore[arg-type]
+    assert client.taken == 550  # five seconds, and five more for each 100,000 bytes
