@@ -102,6 +102,8 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         max_batch_size=settings.max_batch_size,
         max_batch_bytes=settings.max_batch_bytes,
+        max_padded_bytes=settings.max_padded_bytes,
+        max_wait=settings.max_wait,
         max_calls=settings.max_concurrent_requests,
         max_queued_items=settings.max_queued_items,
         max_inflight_batches=settings.max_inflight_batches * len(settings.inference_url),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from batching import relay
 from batching.bisection import group_size
-from batching.call import Batch, BatchKey, Call
+from batching.call import Batch, BatchKey, Call, Item
 from batching.errors import (
     BatcherDied,
     ClientGone,
@@ -21,10 +21,11 @@ from batching.errors import (
     ProxyError,
     ShuttingDown,
 )
+from batching.padding import by_age, by_likeness
 from batching.timing import DRAIN, HOLD, NEVER, NOW, Decision, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from batching.clock import Clock
 
@@ -55,6 +56,10 @@ class Limits:
     max_inflight_batches: int
     #: Items that the upstream takes at once over all batches (its permits).
     max_inflight_items: int = 1_000_000
+    #: Bytes of a batch, counted as items x the longest, for an upstream that pads; 0 where it does not.
+    max_padded_bytes: int = 0
+    #: Seconds after which nobody is passed over any more for others of a more suitable length.
+    max_wait: float = NEVER
 
 
 class Lane:
@@ -394,13 +399,16 @@ class BatchQueue:
         # standing queue the oldest always come first, and each answer would come too late.
         in_time = now + lane.latency if lane.waiting > most else now
         size = 0
+        chooses = self.limits.max_padded_bytes > 0 and len(lane.calls) > 1 and self._has_choice(lane, most)
+        if chooses:
+            lane.calls = deque(by_likeness(lane.calls, now - self.limits.max_wait))
         while lane.calls and len(batch.items) < most:
             call = lane.calls[0]
             if call.done or self._has_no_reader(call, now, in_time):
                 if lane.calls and lane.calls[0] is call:
                     lane.calls.popleft()
                 continue
-            stop, taken_bytes = self._share(call, most - len(batch.items), size)
+            stop, taken_bytes = self._share(call, batch.items, most - len(batch.items), size)
             if stop == call.taken:
                 break
             batch.add(call, stop)
@@ -410,20 +418,33 @@ class BatchQueue:
             call.taken = stop
             if stop == len(call.items):
                 lane.calls.popleft()
+        if chooses:
+            lane.calls = deque(by_age(lane.calls))
         self._close_gap(lane)
         if not batch.items:
             return None
         self._depart(batch, lane, now)
         return batch
 
-    def _share(self, call: Call, room: int, size: int) -> tuple[int, int]:
-        """Say up to which item of the call fits beside ``size`` bytes, and how many bytes that adds."""
+    def _has_choice(self, lane: Lane, most: int) -> bool:
+        """Whether more wait than fit, if each were as long as the average."""
+        return lane.waiting > most or lane.waiting_bytes > self.limits.max_padded_bytes
+
+    def _share(self, call: Call, beside: Sequence[Item], room: int, size: int) -> tuple[int, int]:
+        """Say up to which item of the call fits beside others of ``size`` bytes, and how many bytes that adds."""
         added = 0
         stop = call.taken
+        padded = self.limits.max_padded_bytes
+        longest = max(map(len, beside), default=0) if padded else 0
         for item in call.items[call.taken : call.taken + room]:
             # An item that is too large for any batch travels alone: the upstream may judge it.
             if size + added and size + added + len(item) > self.limits.max_batch_bytes:
                 break
+            if padded:
+                longest = max(longest, len(item))
+                count = len(beside) + stop - call.taken
+                if count and (count + 1) * longest > padded:
+                    break
             added += len(item)
             stop += 1
         return stop, added

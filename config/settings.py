@@ -66,6 +66,14 @@ class Settings:
         "bytes",
         "Most bytes of JSON items in one upstream call; leaves room below TEI's limit of 2000000.",
     )
+    max_padded_bytes: int = whole_number(
+        _BATCHING,
+        0,
+        (0, 100_000_000),
+        "bytes",
+        "For an upstream that pads each input to the longest of its batch: most bytes of a batch, counted as items x "
+        "the longest; texts of similar length then go together. 0: it does not pad.",
+    )
     max_inflight_batches: int = whole_number(
         _BATCHING, 4, (1, 64), "batches", "Most calls under way at once at each upstream."
     )

@@ -612,3 +612,72 @@ def test_an_upstream_that_became_faster_is_believed_after_a_few_batches(clock: F
     for number in range(2):
         queue.put(call_of(f"in a hurry {number}", deadline=clock.time + 1.0))
     assert len(served_in(queue, clock, 0.1)) == 1
+
+
+# An upstream that pads
+
+
+def of_length(*lengths: int) -> list[Call]:
+    return [call_of("x" * (length - 2)) for length in lengths]  # two quotes make up the rest
+
+
+def lengths(batch: Batch | None) -> list[int]:
+    assert batch is not None
+    return [len(item) for item in batch.items]
+
+
+def test_the_oldest_goes_and_takes_those_of_similar_length_with_it(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=3, max_padded_bytes=100_000)
+    for call in of_length(10, 500, 12, 480, 11, 510):
+        queue.put(call)
+        clock.time += 0.001
+    assert lengths(queue.take()) == [10, 11, 12]
+    assert lengths(queue.take()) == [500, 480, 510]
+
+
+def test_whoever_has_waited_long_enough_is_passed_over_no_more(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=3, max_padded_bytes=100_000)
+    queue.limits.max_wait = 1.0
+    for call in of_length(10, 500, 12, 480, 11, 510):
+        queue.put(call)
+    clock.time += 2
+    for call in of_length(10, 10):
+        queue.put(call)
+    assert lengths(queue.take()) == [10, 500, 12]
+
+
+def test_where_all_fit_nobody_is_chosen(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=3, max_padded_bytes=100_000)
+    for call in of_length(10, 500, 12):
+        queue.put(call)
+    assert lengths(queue.take()) == [10, 500, 12]
+
+
+def test_padding_counts_against_the_budget(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=8, max_padded_bytes=1000)
+    for call in of_length(100, 100, 400, 100, 100):
+        queue.put(call)
+    queue.close()
+    assert lengths(queue.take()) == [100, 100]
+    assert lengths(queue.take()) == [400, 100]
+    assert lengths(queue.take()) == [100]
+
+
+def test_padding_counts_within_one_request_too(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=8, max_padded_bytes=1000)
+    queue.put(call_of("x" * 98, "x" * 98, "x" * 398, "x" * 98, "x" * 1998))
+    queue.close()
+    batches = [lengths(queue.take()) for _ in range(3)]
+    assert batches == [[100, 100], [400, 100], [2000]]
+    assert queue.queued_items == 0
+
+
+def test_what_is_left_stays_in_the_order_of_arrival(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2, max_padded_bytes=100_000)
+    calls = of_length(10, 500, 400, 10, 300)
+    for call in calls:
+        queue.put(call)
+        clock.time += 0.001
+    queue.take()
+    assert list(queue._busy[KEY].calls) == [calls[1], calls[2], calls[4]]
+    assert queue._busy[KEY].oldest == calls[1].arrived
