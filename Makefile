@@ -52,6 +52,10 @@ simulate: $(VENV)/.bench ## write the table and picture of docs/timing.md anew
 fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from outside, a minute for each target
 	$(BIN)/python -m tests.fuzz --seconds 60
 
+.PHONY: mutate
+mutate: $(VENV)/.mutate ## plant small mistakes in the engine; its tests have to notice 90 % of them
+	$(BIN)/python -m tests.mutation --least 90
+
 .PHONY: prove
 prove: $(VENV)/.bench ## measure what docs/reliability.md quotes (about an hour; rolling restarts need haproxy)
 	$(BIN)/python -m tests.endurance poison
@@ -98,6 +102,10 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 
 $(VENV)/.fuzz: requirements-fuzz.txt $(VENV)/.dev
 	$(PIP) -r requirements-fuzz.txt
+	@touch $@
+
+$(VENV)/.mutate: requirements-mutate.txt $(VENV)/.dev
+	$(PIP) -r requirements-mutate.txt
 	@touch $@
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.dev

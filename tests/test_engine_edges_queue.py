@@ -1,0 +1,605 @@
+"""The exact edges of the queue: what is admitted, what fits, who is dropped and when, and what a lane learns."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from batching import Batch, BatchKey, BatchQueue, Call, FixedTiming
+from batching.batch_queue import GUILT_WEIGHT, HANGUP_CHECK_AFTER, LATENCY_WEIGHT, NO_GUILT, Lane
+from batching.errors import (
+    BatcherDied,
+    ClientGone,
+    DeadlineExceeded,
+    Hopeless,
+    Overloaded,
+    ProxyError,
+    ShuttingDown,
+    UpstreamError,
+    UpstreamRejected,
+)
+from batching.timing import NEVER, Decision, LaneState
+from tests.fakes import KEY, FakeClock, call_of, items_of, queue_of
+
+OTHER_KEY = BatchKey("/embed", b',"normalize":false')
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def put(queue: BatchQueue, *texts: str, key: BatchKey = KEY, deadline: float = 1e9) -> Call:
+    call = call_of(*texts, key=key, deadline=deadline)
+    queue.put(call)
+    return call
+
+
+def take(queue: BatchQueue) -> Batch:
+    batch = queue.take()
+    assert batch is not None
+    return batch
+
+
+def results_of(batch: Batch) -> list[bytes]:
+    """A result for each item that tells which one it is."""
+    return [b"[" + item + b"]" for item in batch.items]
+
+
+def succeed(queue: BatchQueue, batch: Batch) -> list[Call]:
+    return queue.settle(batch, results_of(batch), None)
+
+
+def lane_of(queue: BatchQueue, key: BatchKey = KEY) -> Lane:
+    return queue._lanes[key]
+
+
+# Admission
+
+
+def test_as_many_calls_as_allowed_are_admitted_and_the_next_is_told_to_come_again(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_calls=2)
+    put(queue, "a")
+    put(queue, "b")
+    with pytest.raises(Overloaded) as raised:
+        put(queue, "c")
+    assert raised.value.retry_after == 1
+    assert (queue.calls, queue.queued_items) == (2, 2)
+
+
+def test_as_many_items_as_allowed_may_wait_and_a_call_with_one_more_is_told_to_come_again(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_queued_items=3)
+    put(queue, "a", "b")
+    with pytest.raises(Overloaded) as raised:
+        put(queue, "c", "d")
+    assert raised.value.retry_after == 1
+    put(queue, "c")
+    assert (queue.calls, queue.queued_items) == (2, 3)
+
+
+def test_who_comes_after_the_end_is_told_to_come_again(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    queue.close()
+    with pytest.raises(ShuttingDown) as raised:
+        put(queue, "a")
+    assert raised.value.retry_after == 1
+
+
+def test_a_lane_counts_its_items_and_bytes_in_and_out(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    put(queue, "a", "bb")
+    call = put(queue, "ccc")
+    lane = lane_of(queue)
+    assert (lane.waiting, lane.waiting_bytes) == (3, 3 + 4 + 5)
+    batch = take(queue)
+    assert (lane.waiting, lane.waiting_bytes, lane.in_flight_items, queue.in_flight_items) == (1, 5, 2, 2)
+    queue.abandon(call, ProxyError("gone"))
+    assert (lane.waiting, lane.waiting_bytes, lane.oldest) == (0, 0, NEVER)
+    succeed(queue, batch)
+    assert (lane.in_flight_items, queue.in_flight_items, queue.calls) == (0, 0, 0)
+
+
+def test_a_lane_is_full_with_exactly_the_items_or_bytes_of_a_batch(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=3, max_batch_bytes=7)
+    put(queue, "a")
+    assert not lane_of(queue).is_full
+    put(queue, "bb")
+    assert lane_of(queue).is_full
+    queue = queue_of(clock, max_batch_size=2)
+    put(queue, "a")
+    assert not lane_of(queue).is_full
+    put(queue, "b")
+    assert lane_of(queue).is_full
+
+
+def test_a_lane_is_as_old_as_its_oldest_call(clock: FakeClock) -> None:
+    queue = queue_of(clock, timing=lambda: FixedTiming(100.0))
+    clock.time = 1.0
+    first = put(queue, "a")
+    clock.time = 2.0
+    put(queue, "b")
+    assert lane_of(queue).oldest == 1.0
+    queue.abandon(first, ProxyError("gone"))
+    assert lane_of(queue).oldest == 2.0
+
+
+# What fits
+
+
+def test_bytes_that_fill_a_batch_exactly_fit(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_bytes=6)
+    put(queue, "a", "b", "c")
+    assert take(queue).items == items_of("a", "b")
+    queue = queue_of(clock, max_batch_bytes=6)
+    put(queue, "a")
+    put(queue, "b")
+    put(queue, "c")
+    assert take(queue).items == items_of("a", "b")
+
+
+def test_a_call_that_does_not_fit_any_more_waits_as_a_whole(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_bytes=8)
+    put(queue, "a")
+    long = put(queue, "long text")
+    put(queue, "b")
+    assert take(queue).items == items_of("a")
+    assert long.taken == 0
+    assert take(queue).items == items_of("long text")
+    assert take(queue).items == items_of("b")
+
+
+def test_a_large_item_in_the_middle_of_a_call_goes_alone(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_bytes=8)
+    put(queue, "a", "far too long", "b")
+    assert [take(queue).items for _ in range(3)] == [items_of("a"), items_of("far too long"), items_of("b")]
+
+
+def test_suspects_go_one_by_one(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    put(queue, "a", "b", key=KEY.apart)
+    assert lane_of(queue, KEY.apart).is_full
+    assert [take(queue).items for _ in range(2)] == [items_of("a"), items_of("b")]
+    assert clock.time == 0.0
+
+
+def test_permits_that_a_batch_fills_exactly_are_enough(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2, max_inflight_items=4)
+    put(queue, "a", "b", "c", "d", "e", "f")
+    first, second = take(queue), take(queue)
+    clock.at(1.0, lambda: succeed(queue, first))
+    third: list[Batch] = []
+    clock.at(2.0, lambda: third.append(take(queue)))
+    with pytest.raises(AssertionError):  # a deadlock: who settles looks for himself, and nobody else is woken
+        take(queue)
+    assert third[0].items == items_of("e", "f")
+    assert queue.in_flight_items == 4
+    succeed(queue, second)
+    succeed(queue, third[0])
+    assert queue.in_flight_items == 0
+
+
+def test_only_what_really_goes_needs_permits(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=8, max_inflight_items=9)
+    put(queue, *"abcdefgh")
+    take(queue)
+    put(queue, "i")
+    assert take(queue).items == items_of("i")
+
+
+def test_a_part_of_a_batch_is_like_the_whole_but_carries_nobody(clock: FakeClock) -> None:
+    clock.time = 5.0
+    queue = queue_of(clock)
+    put(queue, "a", "b", deadline=70.0)
+    put(queue, "c", "d", deadline=60.0)
+    batch = take(queue)
+    part = batch.part(1, 3)
+    assert (part.key, part.reason, part.taken_at, part.deadline) == (KEY, "isolation", batch.taken_at, 70.0)
+    assert part.items == items_of("b", "c")
+    assert part.parts == []
+
+
+# Who is dropped
+
+
+def test_a_deadline_that_passes_this_moment_has_passed(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    late = put(queue, "late", deadline=0.1)
+    put(queue, "in time", deadline=0.101)
+    assert take(queue).items == items_of("in time")
+    assert type(late.error) is DeadlineExceeded
+    assert late.event.is_set()
+
+
+def test_who_can_be_answered_at_the_very_deadline_is_not_hopeless(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=1)
+    put(queue, "to learn the latency")
+    batch = take(queue)
+    clock.time = 1.0
+    succeed(queue, batch)
+    assert lane_of(queue).latency == 1.0
+    hopeless = put(queue, "hopeless", deadline=1.999)
+    put(queue, "hopeful", deadline=2.0)
+    assert take(queue).items == items_of("hopeful")
+    assert type(hopeless.error) is Hopeless
+
+
+def test_where_just_one_batch_waits_nobody_is_hopeless(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    put(queue, "to learn", "the latency")
+    batch = take(queue)
+    clock.time = 1.0
+    succeed(queue, batch)
+    put(queue, "a", "b", deadline=1.5)
+    assert take(queue).items == items_of("a", "b")
+
+
+def test_clients_are_asked_from_the_very_moment_on_that_they_waited_long(clock: FakeClock) -> None:
+    queue = queue_of(clock, timing=lambda: FixedTiming(HANGUP_CHECK_AFTER))
+    gone = Call(items_of("gone"), KEY, 1e9, is_gone=lambda: True)
+    there = Call(items_of("there"), KEY, 1e9, is_gone=lambda: False)
+    queue.put(gone)
+    queue.put(there)
+    assert take(queue).items == items_of("there")
+    assert isinstance(gone.error, ClientGone)
+    assert queue.calls == 1
+
+
+def test_clients_who_came_a_moment_ago_are_not_asked_however_late_it_is(clock: FakeClock) -> None:
+    clock.time = 100.0
+    queue = queue_of(clock, timing=lambda: FixedTiming(0.0))
+    queue.put(Call(items_of("a"), KEY, 1e9, is_gone=lambda: True))
+    assert take(queue).items == items_of("a")
+
+
+def test_a_call_that_was_given_up_in_the_middle_keeps_nobody_behind_it_out(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    put(queue, "a")
+    given_up = put(queue, "b")
+    put(queue, "c")
+    queue.abandon(given_up, ProxyError("gone"))
+    assert take(queue).items == items_of("a", "c")
+
+
+def test_ending_a_call_twice_ends_it_once(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    call = put(queue, "a")
+    first = ProxyError("first")
+    assert queue.abandon(call, first) is True
+    assert queue.abandon(call, ProxyError("second")) is False
+    assert call.error is first
+    assert queue.calls == 0
+
+
+# How a batch ends
+
+
+def test_a_batch_without_results_or_reason_tells_of_an_error(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    call = put(queue, "a")
+    assert queue.settle(take(queue), None, None) == [call]
+    assert type(call.error) is ProxyError
+    assert str(call.error)
+
+
+def test_whoever_settles_wakes_the_waiters_itself_also_those_of_a_failure(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    calls = [put(queue, "a"), put(queue, "b")]
+    assert queue.settle(take(queue), None, UpstreamError("boom")) == calls
+    assert not any(call.event.is_set() for call in calls)
+
+
+def test_each_call_is_told_about_its_batch(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    clock.time = 10.0
+    first = put(queue, "a")
+    clock.time = 10.05
+    second = put(queue, "b", "c")
+    batch = take(queue)
+    clock.time = 11.0
+    succeed(queue, batch)
+    for call, delay in ((first, 0.1), (second, 0.05)):
+        assert (call.batch_size, call.reason) == (3, "max_wait")
+        assert (call.queue_delay, call.inference_time) == (pytest.approx(delay), pytest.approx(0.9))
+
+
+def test_errors_of_single_items_end_only_their_calls_and_the_first_counts(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    calls = [put(queue, "a", "b"), put(queue, "c"), put(queue, "d", "e", "f"), put(queue, "g")]
+    batch = take(queue)
+    errors: dict[int, ProxyError] = {
+        1: UpstreamRejected("b", status=422),
+        4: UpstreamRejected("e", status=422),
+        5: UpstreamRejected("f", status=422),
+    }
+    assert queue.settle(batch, results_of(batch), None, errors) == calls
+    assert [call.error for call in calls] == [errors[1], None, errors[4], None]
+    assert calls[1].results == [b'["c"]']
+    assert calls[3].results == [b'["g"]']
+    assert not any(call.event.is_set() for call in calls)
+    assert queue.calls == 0
+
+
+def test_a_call_over_three_batches_is_put_together_in_whatever_order_they_end(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    call = put(queue, "a", "b", "c", "d", "e")
+    clock.time = 1.0
+    batches = [take(queue), take(queue), take(queue)]
+    assert succeed(queue, batches[2]) == []
+    assert succeed(queue, batches[0]) == []
+    assert call.missing == 2
+    assert succeed(queue, batches[1]) == [call]
+    assert call.results == [b"[" + item + b"]" for item in call.items]
+    assert call.batch_size == 2
+
+
+def test_results_may_be_handed_out_before_the_batch_ends(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    clock.time = 10.0
+    calls = [put(queue, "a"), put(queue, "b", "c"), put(queue, "d"), put(queue, "e")]
+    batch = take(queue)
+    clock.time = 11.0
+    results = results_of(batch)
+    ended = queue.deliver(batch, 1, results[1:4])
+    assert ended == calls[1:3]
+    assert [call.done for call in calls] == [False, True, True, False]
+    assert (calls[1].results, calls[2].results) == (results[1:3], results[3:4])
+    assert (calls[1].follower, calls[2].follower) == (calls[2], None)
+    assert (calls[2].batch_size, calls[2].reason, calls[2].inference_time) == (5, "max_wait", pytest.approx(0.9))
+    assert queue.deliver(batch, 1, results[1:4]) == []
+    assert queue.calls == 2
+    assert queue.settle(batch, results, None) == [calls[0], calls[3]]
+    assert queue.deliver(batch, 0, results) == []
+
+
+def test_only_calls_that_are_complete_get_theirs_early(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=4)
+    whole, cut, parted = put(queue, "a"), put(queue, "b", "c"), put(queue, "d", "e")
+    batch = take(queue)
+    results = results_of(batch)
+    assert queue.deliver(batch, 2, results[2:]) == []  # half of the second, and half of the third
+    assert queue.deliver(batch, 0, results[:2]) == [whole]
+    assert queue.deliver(batch, 0, results) == [cut]
+    clock.time = 1.0
+    rest = take(queue)
+    assert succeed(queue, batch) == []
+    assert succeed(queue, rest) == [parted]
+    assert parted.results == [b'["d"]', b'["e"]']
+
+
+def test_the_rest_of_a_call_may_be_handed_out_early_once_its_beginning_is_there(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    call = put(queue, "a", "b", "c")
+    clock.time = 1.0
+    first, rest = take(queue), take(queue)
+    assert queue.deliver(rest, 0, results_of(rest)) == []
+    assert succeed(queue, first) == []
+    assert queue.deliver(rest, 0, results_of(rest)) == [call]
+    assert call.results == [b'["a"]', b'["b"]', b'["c"]']
+
+
+def test_the_orphans_of_a_dead_thread_are_told_to_come_again_and_woken(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=1)
+    calls = [put(queue, "a"), put(queue, "b")]
+    batches = [take(queue), take(queue)]
+    batches[0].owner = batches[1].owner = -1
+    assert set(queue.fail_orphans([threading.get_ident()])) == set(batches)
+    for call in calls:
+        assert isinstance(call.error, BatcherDied)
+        assert call.error.retry_after == 1
+        assert call.event.is_set()
+    assert (queue.in_flight, queue.calls) == (0, 0)
+
+
+def test_what_is_due_later_is_still_sent_then_after_a_thread_died(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_inflight_batches=1)
+    put(queue, "a")
+    batch = take(queue)
+    batch.owner = -1
+    clock.at(1.0, lambda: put(queue, "b"))
+    clock.at(1.05, lambda: queue.fail_orphans([]))
+    assert take(queue).items == items_of("b")
+    assert clock.now() == pytest.approx(1.1)
+
+
+def test_who_is_left_at_the_end_is_told_to_come_again(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=1)
+    calls = [put(queue, "upstream"), put(queue, "waiting")]
+    take(queue)
+    assert queue.reject_all() == 2
+    assert [call.error.retry_after for call in calls if call.error is not None] == [1, 1]
+    assert (queue.calls, queue.queued_items) == (0, 0)
+
+
+# What a lane learns
+
+
+def test_the_latency_of_a_lane_is_an_average_of_what_went_well(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=1)
+    for seconds in (1.0, 2.0):
+        put(queue, "a")
+        batch = take(queue)
+        clock.time += seconds
+        succeed(queue, batch)
+    expected = 1.0 + LATENCY_WEIGHT * 1.0
+    assert lane_of(queue).latency == pytest.approx(expected)
+    put(queue, "a")
+    batch = take(queue)
+    clock.time += 100.0
+    queue.settle(batch, None, UpstreamError("boom"))
+    put(queue, "a")
+    batch = take(queue)
+    batch.smooth = False
+    clock.time += 100.0
+    succeed(queue, batch)
+    assert lane_of(queue).latency == pytest.approx(expected)
+
+
+def guilty_of(queue: BatchQueue, guilty: int, *texts: str) -> float:
+    """Let a batch of these be served, the first so many of them guilty; return the share learned."""
+    for text in texts:
+        put(queue, text)
+    batch = take(queue)
+    errors: dict[int, ProxyError] = {at: UpstreamRejected("bad", status=422) for at in range(guilty)}
+    queue.settle(batch, results_of(batch), None, errors)
+    return lane_of(queue).guilty_share
+
+
+def test_the_share_of_the_guilty_is_an_average_over_items(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    assert guilty_of(queue, 0, "a", "b") == 0.0
+    weight = 1.0 - (1.0 - GUILT_WEIGHT) ** 2
+    share = weight * 0.5
+    assert guilty_of(queue, 1, "a", "b") == pytest.approx(share)
+    assert guilty_of(queue, 0, "a", "b") == pytest.approx(share - weight * share)
+
+
+def test_a_negligible_share_counts_as_none(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=1)
+    put(queue, "a")
+    lane = lane_of(queue)
+    lane.guilty_share = NO_GUILT / (1.0 - GUILT_WEIGHT) * 1.01
+    succeed(queue, take(queue))
+    assert lane.guilty_share > NO_GUILT
+    lane.guilty_share = NO_GUILT
+    assert guilty_of(queue, 0, "b") == 0.0
+
+
+def test_a_lane_whose_batches_become_smaller_is_full_the_sooner(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=8, timing=lambda: FixedTiming(100.0))
+    put(queue, *"abcdefgh")
+    batch = take(queue)
+    put(queue, "i", "j")
+    lane = lane_of(queue)
+    assert not lane.is_full
+    lane.guilty_share = 0.5
+    queue.settle(batch, results_of(batch), None, {0: UpstreamRejected("bad", status=422)})
+    assert lane.is_full
+    assert (lane.waiting, lane.waiting_bytes) == (2, 6)
+
+
+# Whose turn it is
+
+
+def test_of_several_that_are_due_the_oldest_goes_first_whatever_its_rule(clock: FakeClock) -> None:
+    waits = iter([5.0, 1.0])
+    queue = queue_of(clock, timing=lambda: FixedTiming(next(waits)))
+    put(queue, "patient and old")
+    clock.time = 1.0
+    put(queue, "hasty and young", key=OTHER_KEY)
+    clock.time = 10.0
+    assert take(queue).items == items_of("patient and old")
+    assert take(queue).items == items_of("hasty and young")
+
+
+def test_a_batch_that_is_due_this_very_moment_is_due(clock: FakeClock) -> None:
+    class Punctual(FixedTiming):
+        asked = 0
+
+        def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:
+            self.asked += 1
+            assert self.asked < 10
+            return Decision(lane.oldest + 0.1, "punctual")
+
+    queue = queue_of(clock, timing=lambda: Punctual(0.0))
+    put(queue, "a")
+    batch = take(queue)
+    assert (batch.reason, batch.taken_at) == ("punctual", 0.1)
+
+
+def test_a_thread_that_is_woken_for_nothing_new_sleeps_on_until_the_right_moment(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    clock.at(1.0, lambda: put(queue, "a"))
+    clock.at(1.05, lambda: queue._alert(1.06))
+    assert take(queue).items == items_of("a")
+    assert clock.now() == pytest.approx(1.1)
+
+
+def test_idle_threads_leave_no_trace_when_they_go(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    clock.at(1.0, lambda: put(queue, "a"))
+    take(queue)
+    assert queue._idle == []
+    assert queue._armed == NEVER
+
+
+def test_only_one_idle_thread_keeps_the_time(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    put(queue, "a")
+    dues: list[list[float]] = []
+
+    def second_thread() -> None:
+        clock.at(0.02, lambda: dues.append([thread.due for thread in queue._idle]))
+        clock.at(0.03, lambda: dues.append([queue._armed]))
+        with pytest.raises(SystemExit):
+            take(queue)
+
+    def die() -> None:
+        raise SystemExit
+
+    clock.at(0.01, second_thread)
+    clock.at(0.04, die)
+    assert take(queue).items == items_of("a")
+    assert dues == [[pytest.approx(0.1), NEVER], [pytest.approx(0.1)]]
+    assert clock.now() == pytest.approx(0.1)
+
+
+def test_the_end_is_told_to_every_idle_thread(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    ended: list[Batch | None] = []
+    clock.at(1.0, lambda: ended.append(queue.take()))
+    clock.at(2.0, queue.close)
+    ended.append(queue.take())
+    assert ended == [None, None]
+    assert clock.now() == 2.0
+    assert queue._idle == []
+
+
+def test_a_timing_rule_that_fails_costs_nobody_the_answer(clock: FakeClock) -> None:
+    class Failing(FixedTiming):
+        def completed(self, *what: object, **how: object) -> None:
+            raise ZeroDivisionError
+
+    queue = queue_of(clock, timing=lambda: Failing(0.0))
+    call = put(queue, "a")
+    assert succeed(queue, take(queue)) == [call]
+    assert call.results == [b'["a"]']
+
+
+def test_timing_rules_are_told_what_arrived_what_left_and_beside_how_many(clock: FakeClock) -> None:
+    told: list[tuple[object, ...]] = []
+
+    class Listening(FixedTiming):
+        def decide(self, lane: object, in_flight: int, now: float) -> Decision:
+            told.append(("decide", in_flight))
+            return super().decide(lane, in_flight, now)  # type: ignore[arg-type]
+
+        def arrived(self, lane: object, count: int, now: float) -> None:
+            told.append(("arrived", lane, count, now))
+
+        def sent(self, lane: object, batch: object, size: int, beside: int, now: float) -> None:
+            told.append(("sent", lane, batch, size, beside, now))
+
+        def completed(self, lane: object, batch: object, now: float, *, ok: bool) -> None:
+            told.append(("completed", lane, batch, now, ok))
+
+    queue = queue_of(clock, timing=lambda: Listening(0.0))
+    clock.time = 5.0
+    put(queue, "a", "b")
+    lane = lane_of(queue)
+    first = take(queue)
+    put(queue, "c")
+    second = take(queue)
+    clock.time = 6.0
+    succeed(queue, first)
+    queue.settle(second, None, UpstreamError("boom"))
+    events = [each for each in told if each[0] != "decide"]
+    assert events == [
+        ("arrived", lane, 2, 5.0),
+        ("sent", lane, first, 2, 0, 5.0),
+        ("arrived", lane, 1, 5.0),
+        ("sent", lane, second, 1, 1, 5.0),
+        ("completed", lane, first, 6.0, True),
+        ("completed", lane, second, 6.0, False),
+    ]
+    assert {each for each in told if each[0] == "decide"} == {("decide", 0), ("decide", 1)}
