@@ -148,11 +148,8 @@ def when_ready(server: Arbiter) -> None:
 
 def post_worker_init(worker: Worker) -> None:
     """Start the engine's threads in the process that serves."""
-    # Not in the master: see METRICS_DIRECTORY.
-    from api.affinity import stay_on_one_core  # noqa: PLC0415
-    from api.memory import use_one_arena  # noqa: PLC0415
+    from api.affinity import stay_on_one_core  # noqa: PLC0415 - not in the master: see METRICS_DIRECTORY
 
-    use_one_arena()
     if active().cpu_affinity == "auto" and (core := stay_on_one_core()) is not None:
         worker.log.info("staying on core %d", core)
     worker.wsgi.extensions["proxy"].start()
