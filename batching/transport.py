@@ -1,177 +1,211 @@
-"""HTTP connections that keep an absolute deadline, whatever the other side sends and however slowly.
+"""HTTP exchanges over pooled connections, each bounded by an absolute deadline, whatever the other side sends.
 
-The time-out of a socket bounds each single read, so a server that drips one byte a second is never
-late. These sockets work out before every system call what is left of the deadline that the calling thread
-set, which bounds headers and body alike without a watchdog thread.
+The session's pool makes and keeps the connections (addresses, TLS, certificates, reuse); what goes over them is ours.
+Taken through ``http.client``, ``urllib3`` and ``requests`` a call costs five times the processor time, most of it for
+headers (measured, docs/design.md), and the time-out of a socket would bound each single read only: a server
+that drips one byte a second would never be late.
 """
 
 from __future__ import annotations
 
-import math
-import socket
+import select
 import ssl
-import threading
 import time
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
 
+from batching.errors import UpstreamBroke, UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from batching.http_reply import BROKEN, Reply, ReplyReader
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from requests import PreparedRequest
 
-
-class _Call(threading.local):
-    """What is to be known of the call that this thread is making."""
-
-    deadline = math.inf
-    #: Whether it must not use a connection that has served before.
-    fresh = False
-    #: Whether it has opened a connection, and whether the other side has said anything.
-    connected = False
-    answered = False
+#: Longest time (s) to wait for a TCP connection: on a network that works it takes milliseconds.
+CONNECT_TIMEOUT = 3.0
+#: Bytes read at once.
+CHUNK = 65_536
 
 
-_call = _Call()
+class StaleConnection(Exception):
+    """A connection that had served before was closed by the other side without a byte of an answer."""
 
 
-@contextmanager
-def deadline(at: float) -> Iterator[None]:
-    """Bound all that this thread sends and receives here until the monotonic moment ``at``."""
-    _call.deadline = at
-    _call.connected = _call.answered = False
-    try:
-        yield
-    finally:
-        _call.deadline = math.inf
+class _Exchanging:
+    """A pooled connection that makes whole exchanges, each by a deadline."""
+
+    sock: Any
+    timeout: Any
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self.sock.setblocking(False)
+        self._readable = select.poll()
+        self._readable.register(self.sock, select.POLLIN)
+        self._reader = ReplyReader()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether nobody has closed it, and nothing lies there that the next request would take for its answer."""
+        return self.sock is not None and not self._readable.poll(0)
+
+    def open_by(self, end: float) -> None:
+        """Connect; raises an ``UpstreamError``."""
+        self.timeout = max(0.001, min(CONNECT_TIMEOUT, end - time.monotonic()))
+        try:
+            self.connect()
+        except (HTTPError, OSError) as problem:
+            raise UpstreamUnavailable("the upstream cannot be reached", retry_after=1) from problem
+
+    def exchange(self, request: bytes, end: float, max_bytes: int | None) -> tuple[Reply, bool]:
+        """Send a request, return the reply and whether the connection may be used again.
+
+        Raises ``TimeoutError`` at the monotonic moment ``end``, ``ConnectionError`` if the other side closed without
+        an answer, and an ``UpstreamError``.
+        """
+        reader = self._reader
+        reader.expect(max_bytes)
+        is_sent = heard = False
+        with suppress(ConnectionError):  # it may have answered before it hung up
+            is_sent = self._send(request, end)
+        try:
+            self._wait(end)
+            while not reader.complete:
+                data = self._receive(end)
+                if data:
+                    heard = True
+                    reader.feed(data)
+                elif heard:
+                    reader.end()
+                else:
+                    raise ConnectionResetError
+        except (UpstreamError, OSError) as problem:
+            if (reply := reader.reply_in_spite()) is not None:
+                return reply, False
+            if heard and isinstance(problem, ConnectionError):
+                raise UpstreamBroke(BROKEN) from problem
+            raise
+        return reader.reply(), reader.reusable and is_sent
+
+    def _send(self, data: bytes, end: float) -> bool:
+        """Send all, or until an answer comes that did not wait for all (413, perhaps); return whether it was all."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self.sock.send(rest) :]
+            except ssl.SSLWantReadError:
+                self._wait(end)
+            except BlockingIOError:
+                if self._wait_writable(end) & select.POLLIN:
+                    return False
+            except ssl.SSLWantWriteError:
+                self._wait_writable(end)
+        return True
+
+    def _receive(self, end: float) -> bytes:
+        while True:
+            _left(end)
+            try:
+                return self.sock.recv(CHUNK)  # type: ignore[no-any-return]
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(end)
+            except ssl.SSLWantWriteError:
+                self._wait_writable(end)
+
+    def _wait(self, end: float) -> None:
+        if not self._readable.poll(_left(end)):
+            raise TimeoutError
+
+    def _wait_writable(self, end: float) -> int:
+        """Return what has become possible, of writing and (without TLS, where it may not be an answer) reading."""
+        waited = select.poll()
+        waited.register(self.sock, select.POLLOUT | (0 if isinstance(self.sock, ssl.SSLSocket) else select.POLLIN))
+        if not (events := waited.poll(_left(end))):
+            raise TimeoutError
+        return events[0][1]
 
 
-@contextmanager
-def fresh_connection() -> Iterator[None]:
-    """Let this thread's calls use no connection that has served before: others in the pool may be stale as well."""
-    _call.fresh = True
-    try:
-        yield
-    finally:
-        _call.fresh = False
-
-
-def is_stale(problem: BaseException) -> bool:
-    """Whether this thread's last call failed only because its pooled connection had been closed by the other side.
-
-    So it is if the connection was not new, broke, and nothing of an answer had come.
-    """
-    return not (_call.connected or _call.answered) and any(
-        isinstance(each, ConnectionError) for each in causes(problem)
-    )
-
-
-def causes(problem: BaseException | None) -> Iterator[BaseException]:
-    """Walk down what an exception was raised from, was raised over, or wraps as an argument."""
-    seen: set[int] = set()
-    waiting = [problem]
-    while waiting:
-        cause = waiting.pop()
-        if cause is None or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        waiting += [cause.__cause__, cause.__context__]
-        # A `reason` may be a text as well: that of an `SSLError` is.
-        waiting += [each for each in (getattr(cause, "reason", None), *cause.args) if isinstance(each, BaseException)]
-
-
-def _time_left() -> float | None:
-    """Return the seconds left, None without a deadline; raises ``TimeoutError`` when it has passed."""
-    if _call.deadline == math.inf:
-        return None
-    left = _call.deadline - time.monotonic()
+def _left(end: float) -> float:
+    """Return the milliseconds until ``end``; raises ``TimeoutError`` when it has passed."""
+    left = end - time.monotonic()
     if left <= 0:
-        raise TimeoutError("the deadline of the call has passed")
-    return left
+        raise TimeoutError
+    return left * 1000
 
 
-class _Bounded:
-    """Makes every read and write of a socket end by the thread's deadline."""
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_time_left())  # type: ignore[attr-defined]
-        received: int = super().recv_into(*args, **kwargs)  # type: ignore[misc]
-        _call.answered = _call.answered or received > 0
-        return received
-
-    def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(_time_left())  # type: ignore[attr-defined]
-        super().sendall(*args, **kwargs)  # type: ignore[misc]
+class _Connection(_Exchanging, HTTPConnection):
+    pass
 
 
-class _BoundedSocket(_Bounded, socket.socket):
-    """A TCP socket that keeps the deadline."""
+class _TLSConnection(_Exchanging, HTTPSConnection):
+    pass
 
 
-class _BoundedTLSSocket(_Bounded, ssl.SSLSocket):
-    """The same for TLS, where the wrapped socket is another object."""
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
 
 
-class _BoundedConnection(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        _call.connected = True
-        plain = super()._new_conn()
-        timeout = plain.gettimeout()
-        bounded = _BoundedSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        bounded.settimeout(timeout)
-        return bounded
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
 
 
-class _BoundedTLSConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        _call.connected = True
-        return super()._new_conn()
+class ExchangeAdapter(HTTPAdapter):
+    """A ``requests`` adapter for one upstream that makes the exchanges itself, over the pool of the session."""
 
-
-class _Freshening:
-    """Closes the pooled connection that a call gets which wants none that has served before; it is opened anew."""
-
-    def _get_conn(self, *args: Any, **kwargs: Any) -> Any:
-        connection = super()._get_conn(*args, **kwargs)  # type: ignore[misc]
-        if _call.fresh:
-            connection.close()
-        return connection
-
-
-class _BoundedPool(_Freshening, HTTPConnectionPool):
-    ConnectionCls = _BoundedConnection
-
-
-class _BoundedTLSPool(_Freshening, HTTPSConnectionPool):
-    ConnectionCls = _BoundedTLSConnection
-
-
-class BoundedAdapter(HTTPAdapter):
-    """A ``requests`` adapter for one upstream, whose pooled connections obey ``deadline``.
-
-    It never retries by itself, and does not work out anew for each call what never changes here: which pool
-    serves the address, and that no proxy does.
-    """
-
-    _pool: Any = None
+    _pool: Any
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         context = create_urllib3_context()
         context.load_default_certs()
-        context.sslsocket_class = _BoundedTLSSocket
         super().init_poolmanager(*args, ssl_context=context, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _BoundedPool, "https": _BoundedTLSPool}
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        if self._pool is None:
-            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
-        return self._pool
+    def connect_to(self, request: PreparedRequest) -> None:
+        """Work out once what never changes here: which pool serves the address, and whom it trusts."""
+        self._pool = self.get_connection_with_tls_context(request, verify=True)
+        self.cert_verify(self._pool, request.url, verify=True, cert=None)  # type: ignore[no-untyped-call]
 
-    def request_url(self, request: PreparedRequest, proxies: Any) -> str:  # noqa: ARG002
-        return request.path_url
+    def exchange(self, request: bytes, end: float, max_bytes: int | None, on_stale: Callable[[], None]) -> Reply:
+        """Send a request and return the reply; raises an ``UpstreamError``, at the monotonic moment ``end`` at latest.
+
+        ``max_bytes``: see ``ReplyReader.expect``. A connection that the other side closed before it could see the
+        request has lost nothing: after ``on_stale`` a new one is tried.
+        """
+        try:
+            return self._exchange(request, end, max_bytes, fresh=False)
+        except StaleConnection:
+            on_stale()
+        return self._exchange(request, end, max_bytes, fresh=True)
+
+    def _exchange(self, request: bytes, end: float, max_bytes: int | None, *, fresh: bool) -> Reply:
+        try:
+            connection: Any = self._pool._get_conn()  # noqa: SLF001 - it closes one that the other side has dropped
+        except HTTPError as problem:
+            raise UpstreamUnavailable("the connections to the upstream are closed") from problem
+        reusable = False
+        try:
+            if fresh:
+                connection.close()  # others in the pool may be stale as well
+            has_served = connection.sock is not None
+            if not has_served:
+                connection.open_by(end)
+            reply: Reply
+            reply, reusable = connection.exchange(request, end, max_bytes)
+        except TimeoutError as problem:
+            raise UpstreamTimeout("the upstream did not answer in time") from problem
+        except OSError as problem:
+            if has_served and isinstance(problem, ConnectionError):
+                raise StaleConnection from problem
+            raise UpstreamBroke(BROKEN) from problem
+        finally:
+            if not reusable:
+                connection.close()
+            self._pool._put_conn(connection)  # noqa: SLF001
+        return reply

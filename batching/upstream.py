@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import requests
-from urllib3.exceptions import HTTPError as Urllib3Error
-from urllib3.exceptions import NewConnectionError, ReadTimeoutError
-from urllib3.util import Timeout
 
 from batching.errors import (
     ProxyError,
-    UpstreamBroke,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamProtocolError,
@@ -22,20 +19,18 @@ from batching.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from batching.http_reply import MAX_TEXT_BYTES
 from batching.reply import split_vectors
-from batching.transport import BoundedAdapter, causes, deadline, fresh_connection, is_stale
+from batching.transport import ExchangeAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from batching.call import Batch, BatchKey
+    from batching.http_reply import Reply
 
-#: Longest time (s) to wait for a TCP connection: on a network that works it takes milliseconds.
-CONNECT_TIMEOUT = 3.0
 #: Bytes that one item's vector may take in a reply: 16,384 numbers of 32 characters.
 MAX_REPLY_BYTES_PER_ITEM = 16_384 * 32
-#: Bytes of a reply that is not vectors: an error text, ``/info``.
-MAX_SMALL_REPLY_BYTES = 65_536
 #: Characters of an upstream's error text that are passed on.
 MAX_RELAYED_TEXT = 500
 #: What an upstream's error type has to look like to be passed on.
@@ -58,7 +53,7 @@ class UpstreamClient:
     """A pooled ``requests`` session for one upstream.
 
     Nothing of a client's request goes upstream but its items and options: no header, no cookie, no
-    credential. Redirects are not followed, proxies and netrc of the environment are not looked at.
+    credential. Cookies are not kept, redirects not followed, proxies and netrc of the environment not looked at.
     """
 
     def __init__(
@@ -75,11 +70,10 @@ class UpstreamClient:
         self.timeout = timeout
         self._on_stale_connection = on_stale_connection
         self._dimensions: dict[BatchKey, int] = {}
-        self._templates: dict[tuple[str, str], requests.PreparedRequest] = {}
+        self._heads: dict[tuple[str, str], bytes] = {}
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.cookies.set_policy(_NoCookies())
-        self._adapter = BoundedAdapter(pool_connections=1, pool_maxsize=connections)
+        self._adapter = ExchangeAdapter(pool_connections=1, pool_maxsize=connections)
         self._session.mount(url, self._adapter)
         self._session.headers.clear()
         self._session.headers.update(
@@ -87,6 +81,7 @@ class UpstreamClient:
         )
         if api_key is not None:
             self._session.headers["Authorization"] = f"Bearer {api_key}"
+        self._adapter.connect_to(self._session.prepare_request(requests.Request("GET", url)))
 
     def send(self, batch: Batch) -> list[bytes]:
         """Post the batch; return the JSON of one vector per item, in order, as the upstream wrote it.
@@ -97,7 +92,7 @@ class UpstreamClient:
         body = b'{"inputs":[' + b",".join(batch.items) + b"]" + batch.key.options + b"}"
         end = min(time.monotonic() + self.timeout, batch.deadline)
         status, headers, reply = self._call(
-            "POST", batch.key.route, body, end, MAX_SMALL_REPLY_BYTES + count * MAX_REPLY_BYTES_PER_ITEM
+            "POST", batch.key.route, body, end, MAX_TEXT_BYTES + count * MAX_REPLY_BYTES_PER_ITEM
         )
         if status != 200:
             raise _refusal(status, headers, reply, count)
@@ -132,55 +127,31 @@ class UpstreamClient:
         """Close the pooled connections."""
         self._session.close()
 
-    def _call(
-        self, method: str, route: str, body: bytes | None, end: float, max_bytes: int | None = None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Make one HTTP call that ends by the monotonic moment ``end``; return status, headers and body.
+    def _call(self, method: str, route: str, body: bytes | None, end: float, max_bytes: int | None = None) -> Reply:
+        """Make one HTTP call that ends by the monotonic moment ``end``.
 
         With ``max_bytes`` the body of a 200 is whole and no longer than that, or an error is raised.
         """
-        left = end - time.monotonic()
-        if left <= 0:
+        if end <= time.monotonic():
             raise UpstreamTimeout("no time was left to ask the upstream")
-        request = self._template(method, route).copy()
-        if body is not None:
-            request.body = body
-            request.headers["Content-Length"] = str(len(body))
-        try:
-            return self._exchange(request, end, max_bytes)
-        except (requests.RequestException, Urllib3Error, OSError, ValueError) as problem:
-            if not is_stale(problem):
-                raise _translated(problem) from problem
-        # The other side had closed the pooled connection before it could see the request: nothing has been lost yet.
+        head = self._heads.get((method, route)) or self._head(method, route)
+        request = head + b"\r\n" if body is None else b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        return self._adapter.exchange(request, end, max_bytes, self._stale)
+
+    def _head(self, method: str, route: str) -> bytes:
+        """Return (and keep) the head of a request for this route as the session prepares it, but for its length."""
+        headers = {"Content-Type": "application/json"} if method == "POST" else None
+        request = self._session.prepare_request(requests.Request(method, self.url + route, headers=headers))
+        request.headers.pop("Content-Length", None)
+        host = urlsplit(request.url or "").netloc.rpartition("@")[2]
+        lines = [f"{method} {request.path_url} HTTP/1.1", f"Host: {host}"]
+        lines += [f"{name}: {value}" for name, value in request.headers.items()]
+        head = self._heads[method, route] = "".join(line + "\r\n" for line in lines).encode("latin-1")
+        return head
+
+    def _stale(self) -> None:
         if self._on_stale_connection is not None:
             self._on_stale_connection(self.url)
-        try:
-            with fresh_connection():
-                return self._exchange(request, end, max_bytes)
-        except (requests.RequestException, Urllib3Error, OSError, ValueError) as problem:
-            raise _translated(problem) from problem
-
-    def _exchange(
-        self, request: requests.PreparedRequest, end: float, max_bytes: int | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        left = max(end - time.monotonic(), 0.001)
-        timeout = Timeout(connect=min(CONNECT_TIMEOUT, left), read=left)
-        # Through the session's adapter rather than `session.request`: preparing, merging and redirecting cost
-        # more than all the rest of the call, and there is nothing to prepare, merge or follow.
-        with deadline(end), self._adapter.send(request, stream=True, timeout=timeout) as response:  # type: ignore[arg-type]
-            status = response.status_code
-            if status == 200 and max_bytes is not None:
-                return status, response.headers, _read(response, max_bytes)
-            return status, response.headers, _read_text(response)
-
-    def _template(self, method: str, route: str) -> requests.PreparedRequest:
-        """Return the request for this route as the session prepares it, all but its body."""
-        template = self._templates.get((method, route))
-        if template is None:
-            headers = {"Content-Type": "application/json"} if method == "POST" else None
-            request = requests.Request(method, self.url + route, headers=headers)
-            template = self._templates[method, route] = self._session.prepare_request(request)
-        return template
 
     def _check_dimension(self, key: BatchKey, dimension: int) -> None:
         known = self._dimensions.get(key)
@@ -195,60 +166,9 @@ class UpstreamClient:
         self._dimensions[key] = dimension
 
 
-class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]
-    """A batch has many owners: whatever the upstream sets for one must not be sent back for another."""
-
-    def set_ok(self, cookie: Any, request: Any) -> bool:  # noqa: ARG002
-        return False
-
-
-def _read(response: requests.Response, max_bytes: int) -> bytes:
-    """Read the body whole; raises ``UpstreamProtocolError`` for framing or sizes that cannot be trusted."""
-    headers = response.headers
-    if headers.get("Content-Encoding", "identity") != "identity":
-        raise UpstreamProtocolError("the upstream compressed its answer, though it was asked not to")
-    is_chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
-    length = None if is_chunked else _whole_number(headers.get("Content-Length"))
-    if length is None and not is_chunked:
-        # Without framing, half an answer looks like a whole one.
-        raise UpstreamProtocolError("the upstream's answer has neither a length nor chunks")
-    if length is not None and length > max_bytes:
-        raise UpstreamProtocolError(f"the upstream's answer of {length} bytes is too long")
-    body: bytes = response.raw.read(max_bytes + 1, decode_content=False)
-    if len(body) > max_bytes:
-        raise UpstreamProtocolError(f"the upstream's answer is longer than {max_bytes} bytes")
-    if length is not None and len(body) < length:
-        # urllib3 says nothing of this when it is asked for more than there is.
-        raise UpstreamBroke("the upstream broke the connection before its answer was complete")
-    return body
-
-
-def _read_text(response: requests.Response) -> bytes:
-    """Read what goes with a status that says enough by itself: as much as comes whole, or nothing.
-
-    Load balancers answer 503 without framing, for example; that is no nonsense, and the status counts.
-    """
-    try:
-        text: bytes = response.raw.read(MAX_SMALL_REPLY_BYTES, decode_content=False)
-    except (Urllib3Error, OSError):
-        return b""
-    return text
-
-
-def _translated(problem: Exception) -> ProxyError:
-    """Say in our words what went wrong between us and the upstream."""
-    why = list(causes(problem))
-    # `OSError` covers `requests`' own root, so the order of these questions matters.
-    if any(isinstance(cause, requests.ConnectTimeout | NewConnectionError) for cause in why):
-        return UpstreamUnavailable("the upstream cannot be reached", retry_after=1)
-    if any(isinstance(cause, TimeoutError | requests.Timeout | ReadTimeoutError) for cause in why):
-        return UpstreamTimeout("the upstream did not answer in time")
-    return UpstreamBroke("the upstream broke the connection before its answer was complete")
-
-
 def _refusal(status: int, headers: Mapping[str, str], reply: bytes, count: int) -> ProxyError:
     """Turn an answer other than 200 into the error that the batch's clients get."""
-    retry_after = _seconds(headers.get("Retry-After"))
+    retry_after = _seconds(headers.get("retry-after"))
     if status in {400, 413, 422}:
         text, error_type = _said(reply)
         if count > 1:

@@ -82,6 +82,10 @@ def framed(body: bytes, status: int = 200, *headers: str) -> bytes:
     return head(status, "Content-Type: application/json", f"Content-Length: {len(body)}", *headers) + body
 
 
+def _length(exchange: Exchange) -> str:
+    return f"Content-Length: {len(exchange.proper)}"
+
+
 def chunked(*chunks: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
 
@@ -211,6 +215,19 @@ def odd_length(value: str) -> Fault:
     return fault
 
 
+def two_lengths(exchange: Exchange) -> None:
+    exchange.send(head(200, _length(exchange), _length(exchange)) + exchange.proper)
+
+
+def length_and_chunks(exchange: Exchange) -> None:
+    exchange.send(head(200, _length(exchange), "Transfer-Encoding: chunked") + chunked(exchange.proper, b""))
+
+
+def compressed_chunks(exchange: Exchange) -> None:
+    chunks = chunked(gzip.compress(exchange.proper), b"")
+    exchange.send(head(200, "Transfer-Encoding: gzip, chunked") + chunks)
+
+
 def extra_bytes(exchange: Exchange) -> object:
     """A second answer that nobody asked for, to be taken for the next one."""
     exchange.send(framed(exchange.proper) + framed(b"[[6,6,6,6,6,6,6,6]]"))
@@ -234,11 +251,20 @@ def announced_as_huge(exchange: Exchange) -> None:
 
 
 def huge_header(exchange: Exchange) -> None:
-    exchange.send(head(200, "X-Padding: " + "x" * 100_000) + exchange.proper)
+    exchange.send(head(200, "X-Padding: " + "x" * 100_000, _length(exchange)) + exchange.proper)
+
+
+def interim_without_end(exchange: Exchange) -> None:
+    while not exchange.pause(0):
+        exchange.send(head(103, "Link: </x>") * 1000)
+
+
+def upgrade(exchange: Exchange) -> None:
+    exchange.send(head(101, "Upgrade: websocket", "Connection: upgrade") + exchange.proper)
 
 
 def many_headers(exchange: Exchange) -> None:
-    exchange.send(head(200, *[f"X-{number}: x" for number in range(200)]) + exchange.proper)
+    exchange.send(head(200, *[f"X-{number}: x" for number in range(20_000)], _length(exchange)) + exchange.proper)
 
 
 def not_http(exchange: Exchange) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import ssl
 import subprocess
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -14,87 +12,16 @@ import pytest
 
 from batching import Batch, UpstreamClient
 from batching.errors import UpstreamError, UpstreamTimeout
-from batching.transport import _BoundedSocket, deadline
 from tests import chaos
 from tests.chaos import Chaos
-from tests.concurrency import Nursery
 from tests.fakes import KEY, call_of, vector_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 #: Seconds by which a bounded operation may end late.
 LATE = 0.25
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[_BoundedSocket, socket.socket]]:
-    """A bounded socket and the other end."""
-    near, far = socket.socketpair()
-    with _BoundedSocket(near.family, near.type, near.proto, fileno=near.detach()) as bounded, far:
-        yield bounded, far
-
-
-def assert_ends_in(seconds: float, action: Callable[[], object]) -> None:
-    began = time.monotonic()
-    with pytest.raises(TimeoutError), deadline(began + seconds):
-        action()
-    assert seconds <= time.monotonic() - began < seconds + LATE
-
-
-# Sockets
-
-
-def test_reading_ends_at_the_deadline_though_bytes_keep_coming(pair: tuple[_BoundedSocket, socket.socket]) -> None:
-    near, far = pair
-    stopping = threading.Event()
-
-    def drip() -> None:
-        while not stopping.wait(0.02):
-            far.send(b"x")
-
-    with Nursery() as nursery, near.makefile("rb") as stream:
-        nursery.start(drip)
-        assert_ends_in(0.2, lambda: stream.read(1_000_000))
-        stopping.set()
-
-
-def test_writing_ends_at_the_deadline_if_nobody_reads(pair: tuple[_BoundedSocket, socket.socket]) -> None:
-    near, _ = pair
-    assert_ends_in(0.2, lambda: near.sendall(b"x" * 50_000_000))
-
-
-def test_after_the_deadline_nothing_is_tried(pair: tuple[_BoundedSocket, socket.socket]) -> None:
-    near, far = pair
-    far.send(b"there")
-    with deadline(time.monotonic() - 1):
-        for action in (lambda: near.sendall(b"x"), lambda: near.recv_into(bytearray(5))):
-            with pytest.raises(TimeoutError):
-                action()
-    assert near.recv(5) == b"there"
-
-
-def test_a_deadline_is_of_its_thread_and_of_its_block(pair: tuple[_BoundedSocket, socket.socket]) -> None:
-    near, far = pair
-    entered, done = threading.Event(), threading.Event()
-
-    def late_thread() -> None:
-        with deadline(time.monotonic() - 1):
-            entered.set()
-            done.wait(10)
-
-    with Nursery() as nursery:
-        nursery.start(late_thread)
-        entered.wait(10)
-        with deadline(time.monotonic() - 1):
-            pass
-        near.sendall(b"hello")
-        done.set()
-    assert far.recv(5) == b"hello"
-
-
-# TLS
 
 
 @pytest.fixture(scope="module")

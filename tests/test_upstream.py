@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -19,7 +19,8 @@ from batching.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from batching.upstream import MAX_RELAYED_TEXT, MAX_REMEMBERED_KEYS, MAX_SMALL_REPLY_BYTES
+from batching.http_reply import MAX_TEXT_BYTES
+from batching.upstream import MAX_RELAYED_TEXT, MAX_REMEMBERED_KEYS
 from tests import chaos
 from tests.chaos import Chaos
 from tests.concurrency import Nursery
@@ -189,16 +190,21 @@ NONSENSE = {
     "announced too long": chaos.announced_as_huge,
     "a negative length": chaos.odd_length("-1"),
     "a superscript length": chaos.odd_length("\u00b2"),
+    "two lengths": chaos.two_lengths,
+    "a length beside chunks": chaos.length_and_chunks,
+    "compressed chunks": chaos.compressed_chunks,
+    "a bad chunk size": chaos.bad_chunk_size,
+    "a huge header": chaos.huge_header,
+    "too many headers": chaos.many_headers,
+    "interim replies without end": chaos.interim_without_end,
+    "an upgrade": chaos.upgrade,
+    "not HTTP": chaos.not_http,
 }
 BROKEN = {
     "half a body": chaos.half_a_body,
     "a body shorter than announced": chaos.shorter_than_it_says,
     "truncated chunks": chaos.truncated_chunks,
     "no last chunk": chaos.no_last_chunk,
-    "a bad chunk size": chaos.bad_chunk_size,
-    "a huge header": chaos.huge_header,
-    "too many headers": chaos.many_headers,
-    "not HTTP": chaos.not_http,
     "closed without answer": chaos.close,
     "reset": chaos.reset,
     "reset in the body": chaos.reset_in_the_body,
@@ -337,7 +343,7 @@ def test_what_a_broken_upstream_says_is_not_passed_on_either(
         b"[]",
         b'{"error":7,"error_type":"<script>"}',
         b'{"error":' + b"[" * 30_000,
-        b"x" * 3 * MAX_SMALL_REPLY_BYTES,
+        b"x" * 3 * MAX_TEXT_BYTES,
     ],
 )
 def test_a_refusal_that_says_nothing_readable_is_told_in_our_words(
@@ -448,6 +454,29 @@ def test_a_connection_that_breaks_in_the_answer_was_not_stale(upstream: Chaos, c
     assert upstream.connections == 1
 
 
+def test_an_answer_that_does_not_wait_for_the_whole_request_counts(
+    upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upstream reads the head alone, and neither the rest nor does it hang up."""
+
+    def read_head(stream: IO[bytes]) -> chaos.Request:
+        while stream.readline().strip():
+            pass
+        return chaos.Request("POST", "/embed", [], b'{"inputs":[]}')
+
+    def refuse(exchange: chaos.Exchange) -> None:
+        chaos.refusal(413, "too large")(exchange)
+        chaos.hang(exchange)
+
+    monkeypatch.setattr(chaos, "_read_request", read_head)
+    upstream.script(refuse)
+    error = assert_fails(client, UpstreamRejected, 413, "a" * 20_000_000)
+    assert error.message == "too large"
+    monkeypatch.undo()
+    batch = batch_of("b")
+    assert client.send(batch) == own_vectors(batch)
+
+
 def test_when_many_pooled_connections_are_stale_each_request_meets_only_one(
     upstream: Chaos, client: UpstreamClient
 ) -> None:
@@ -556,7 +585,7 @@ def test_the_upstream_tells_its_limits(upstream: Chaos, client: UpstreamClient) 
         (b"[]", None),
         (b"<html>", None),
         (b"[" * 30_000, None),
-        (b"x" * 3 * MAX_SMALL_REPLY_BYTES, None),
+        (b"x" * 3 * MAX_TEXT_BYTES, None),
     ],
 )
 def test_limits_that_make_no_sense_count_as_untold(

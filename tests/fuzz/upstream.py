@@ -51,7 +51,7 @@ def check(data: bytes) -> None:
         return
     status, count = STATUSES[data[0] % len(STATUSES)], 1 + data[1] % 2
     retry_after, _, reply = data[2:].partition(b"\n")
-    _check_refusal(_refusal(status, {"Retry-After": retry_after.decode("latin-1")}, reply, count), count)
+    _check_refusal(_refusal(status, {"retry-after": retry_after.decode("latin-1")}, reply, count), count)
     _check_info(reply)
 
 
