@@ -12,6 +12,7 @@ import termios
 import time
 from contextlib import suppress
 from email.utils import formatdate
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import wsgi
@@ -22,10 +23,11 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 
 from api.body import TooSlowError
+from api.heads import Head, Heads, ReceivedBody
 from batching import relay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 
@@ -42,14 +44,20 @@ class Connection(gthread.TConn):  # type: ignore[misc]
 
     initialized: bool
 
-    def __init__(self, *args: Any, linger: Callable[[Connection], None], readers: set[Connection]) -> None:
+    def __init__(
+        self, *args: Any, linger: Callable[[Connection], None], readers: set[Connection], heads: Heads
+    ) -> None:
         """``linger`` takes the connection over when it is to be closed gracefully.
 
-        ``readers`` holds the connection while somebody waits for the rest of a request.
+        ``readers`` holds the connection while somebody waits for the rest of a request; ``heads`` is everybody's.
         """
         super().__init__(*args)
         self._linger = linger
         self._readers = readers
+        self._heads = heads
+        #: Of the request that is being served: what is known of its head, or its bytes if they are to be remembered.
+        self._head: Head | None = None
+        self._new_head = b""
         #: Whether it comes from the poller, and so has something to read.
         self.was_polled = False
         self.late_bytes = 0
@@ -87,19 +95,56 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         return bool(data)
 
     def read_request(self, until: float) -> Any:
-        """Parse a request's head. All of the request has to be read by the monotonic moment ``until``."""
-        self.parser.unreader.deadline = until
+        """Read a request's head. All of the request has to be read by the monotonic moment ``until``."""
+        unreader = self.parser.unreader
+        unreader.deadline = until
+        data: bytes = unreader.buf.getvalue()
+        head = data[: data.find(b"\r\n\r\n") + 4]
+        self._head = self._heads.find(self.server, head)
+        if self._head is not None and len(data) >= len(head) + self._head.body_length:
+            return self._recall(self._head, data, len(head))
         request = next(self.parser)
-        has_host = request.version < (1, 1)
-        for name, value in request.headers:
-            if name == "HOST":
-                has_host = True
-            elif name == "TRANSFER-ENCODING" and value.lower() != "chunked":
-                # gunicorn lets other codings pass beside it, and hands the body over still coded.
-                raise UnsupportedTransferCoding(value)
-        if not has_host:
-            raise InvalidHeader("HOST is missing", req=request)
+        _check(request)
+        # Only what came in one piece, and was used up by the head to the byte, is worth being remembered.
+        left = unreader.buf.getbuffer().nbytes
+        self._new_head = head if self._head is None and head and left == len(data) - len(head) else b""
+        self._head = None
         return request
+
+    def _recall(self, head: Head, data: bytes, start: int) -> Any:
+        """Return the request whose head is known and whose body is here too."""
+        end = start + head.body_length
+        parser = self.parser
+        parser.unreader.buf = BytesIO()
+        if end < len(data):
+            parser.unreader.unread(data[end:])
+        request = _Request.__new__(_Request)
+        request.__dict__.update(head.attributes)
+        request.unreader = parser.unreader
+        request.peer_addr = request.remote_addr = self.client
+        request.body = ReceivedBody(data[start:end])
+        parser.req_count += 1
+        parser.mesg = request
+        return request
+
+    def answer_to(self, request: Any) -> tuple[WholeResponse, dict[str, Any]]:
+        """Return the response that ``request`` will get on this connection, and its WSGI environment."""
+        if self._head is None:
+            response, environ = wsgi.create(
+                request, self.sock, self.client, self.server, self.cfg, response_class=WholeResponse
+            )
+            environ["wsgi.multithread"] = True
+            if self._new_head:
+                self._heads.remember(self.server, self._new_head, request, environ)
+            return response, environ
+        environ = self._head.environ.copy()
+        environ["wsgi.input"] = request.body
+        environ["gunicorn.socket"] = self.sock
+        if isinstance(self.client, tuple):
+            environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self.client[0], str(self.client[1])
+        else:
+            environ["REMOTE_ADDR"] = self.client
+        return WholeResponse(request, self.sock, self.cfg), environ
 
     def is_drained(self, request: Any) -> bool:
         """Whether the request's body has been read to its end, or could be within little time."""
@@ -141,6 +186,19 @@ class Connection(gthread.TConn):  # type: ignore[misc]
             self._linger(self)
         else:
             super().close()
+
+
+def _check(request: Any) -> None:
+    """Refuse what gunicorn lets pass."""
+    has_host = request.version < (1, 1)
+    for name, value in request.headers:
+        if name == "HOST":
+            has_host = True
+        elif name == "TRANSFER-ENCODING" and value.lower() != "chunked":
+            # gunicorn lets other codings pass beside it, and hands the body over still coded.
+            raise UnsupportedTransferCoding(value)
+    if not has_host:
+        raise InvalidHeader("HOST is missing", req=request)
 
 
 def is_whole(request: bytes) -> bool:
@@ -199,10 +257,26 @@ class _Parser(RequestParser):  # type: ignore[misc]
         self.unreader = _Unreader(conn, readers)
 
 
+class OwnHeaders(list[tuple[str, str]]):
+    """Headers of a response to POST, with ``Content-Length``, all of our own making: nobody need check them."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]], length: int) -> None:
+        super().__init__(pairs)
+        self.length = length
+        self.append(("Content-Length", str(length)))
+
+
 class WholeResponse(wsgi.Response):  # type: ignore[misc]
     """Sends head and body in one piece, and never lets a slow reader hold up those who wake after it."""
 
     headers_sent: bool
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        if not isinstance(headers, OwnHeaders):
+            return super().start_response(status, headers, exc_info)
+        self.status, self.status_code = status, int(status[:3])
+        self.headers, self.response_length = headers, headers.length
+        return self.write
 
     def default_headers(self) -> list[str]:
         major, minor = self.req.version

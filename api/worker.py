@@ -15,14 +15,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from gunicorn import util
-from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers import gthread
 
 from api.body import TooSlowError
 from api.errors import ERROR_TYPES, error_body, retry_after_header
+from api.heads import Heads
 from api.request_id import new_request_id
-from api.wire import Connection, WholeResponse, is_whole
+from api.wire import Connection, is_whole
 from batching import relay
 from config import idle_threads
 from config.active import active
@@ -74,6 +74,7 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
         self._idle: set[Connection] = set()
         #: Those whose request is slow to arrive: they hold threads, but no place in the queue.
         self._readers: set[Connection] = set()
+        self._heads = Heads()
         #: Connections with a request that no thread has been asked to serve yet, and how many connections are with
         #: the threads. The main thread's own.
         self._ready: deque[Connection] = deque()
@@ -95,7 +96,9 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
                     raise
                 return
             self.nr_conns += 1
-            conn = Connection(self._settings, client, address, here, linger=self._linger, readers=self._readers)
+            conn = Connection(
+                self._settings, client, address, here, linger=self._linger, readers=self._readers, heads=self._heads
+            )
             self._silent[conn] = time.monotonic() + self.cfg.keepalive
             self.poller.register(client, selectors.EVENT_READ, partial(self._on_first_byte, conn))
 
@@ -276,10 +279,7 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
             return False
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
-        response, environ = wsgi.create(
-            req, conn.sock, conn.client, conn.server, self._settings, response_class=WholeResponse
-        )
-        environ["wsgi.multithread"] = True
+        response, environ = conn.answer_to(req)
         if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
             response.force_close()
         chunks = self.wsgi(environ, response.start_response)

@@ -1,4 +1,4 @@
-"""The upstream's HTTP: cut anywhere, a reply reads as it does in one piece, or is refused; and it never gets too long."""
+"""The upstream's HTTP: cut anywhere, a reply reads as it does in one piece, or is refused, and never gets too long."""
 
 from __future__ import annotations
 

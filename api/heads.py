@@ -1,0 +1,70 @@
+"""Remembers the heads of requests: the same bytes mean the same request, which gunicorn need not work out again.
+
+Clients that keep their connection send the same head each time, but for ``Content-Length``. Nothing is parsed here:
+what gunicorn made of those very bytes is kept, so a remembered request cannot be understood in another way.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gunicorn.http.body import LengthReader
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+#: Heads remembered, the oldest is forgotten first, and the longest (bytes) that is worth it.
+MOST_HEADS, LONGEST_HEAD = 512, 2048
+
+#: What belongs to one request or one connection, and is filled in for each.
+_OF_ONE_REQUEST = ("unreader", "body", "peer_addr", "remote_addr")
+_OF_ONE_CALL = ("wsgi.input", "wsgi.early_hints", "gunicorn.socket", "REMOTE_ADDR", "REMOTE_PORT")
+
+
+class Head(NamedTuple):
+    """What gunicorn made of a head: its request's attributes, the WSGI environment, and how many bytes follow."""
+
+    attributes: dict[str, Any]
+    environ: dict[str, Any]
+    body_length: int
+
+
+class ReceivedBody(io.BytesIO):
+    """A body that came with its head: nothing is left to be read of it, whoever looks at it or not."""
+
+    failed = False
+    length = 0
+
+    @property
+    def reader(self) -> ReceivedBody:
+        """Itself: gunicorn's bodies have a reader that knows what is left."""
+        return self
+
+
+class Heads:
+    """The heads seen last, by listener and bytes. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Hashable, bytes], Head] = {}
+        self._lock = threading.Lock()
+
+    def find(self, server: Hashable, head: bytes) -> Head | None:
+        """Return what is known of a head that came in by this listener."""
+        return self._known.get((server, head))
+
+    def remember(self, server: Hashable, head: bytes, request: Any, environ: dict[str, Any]) -> None:
+        """Keep what gunicorn made of a head, unless more than its bytes matter.
+
+        The body is not to have been touched, and the environment not to have been given to anybody.
+        """
+        reader = request.body.reader
+        if len(head) > LONGEST_HEAD or not isinstance(reader, LengthReader) or request._expected_100_continue:  # noqa: SLF001
+            return
+        attributes = {name: value for name, value in vars(request).items() if name not in _OF_ONE_REQUEST}
+        shared = {name: value for name, value in environ.items() if name not in _OF_ONE_CALL}
+        with self._lock:
+            if len(self._known) >= MOST_HEADS:
+                del self._known[next(iter(self._known))]
+            self._known[server, head] = Head(attributes, shared, reader.length)
