@@ -42,10 +42,11 @@ class _Request(Request):
 
     def __init__(self, environ: dict[str, Any], populate_request: bool = True, shallow: bool = False) -> None:  # noqa: ARG002
         self.environ = environ
+        self.method = environ["REQUEST_METHOD"].upper()
         self.shallow = shallow
 
     def __getattr__(self, name: str) -> Any:
-        if "method" in self.__dict__:  # it has been worked out, and there is no such thing
+        if "headers" in self.__dict__:  # it has been worked out, and there is no such thing
             raise AttributeError(name)
         super().__init__(self.environ)
         return getattr(self, name)

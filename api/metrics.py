@@ -182,10 +182,10 @@ class Metrics(Observer):
             self._refresh()
 
     def _end(self, response: Response) -> Response:
-        environ = request.environ
-        rule = request.url_rule
+        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - asked once, not thrice
+        rule = current.url_rule
         child = self._http_child(rule.rule if rule is not None else "unmatched", response.status_code)
-        child.observe(time.perf_counter() - environ[_STARTED])
+        child.observe(time.perf_counter() - current.environ[_STARTED])
         return response
 
     def _http_child(self, route: str, status: int) -> Histogram:
