@@ -48,14 +48,13 @@ class Batcher:
     ) -> None:
         self.queue = queue
         self._upstream = upstream
-        self._isolation = Isolation(upstream, clock)
+        self._isolation = Isolation(upstream, clock, max(1, threads // 2))
         self._clock = clock
         self._thread_count = threads
         self._observers = observers
         self._threads: list[threading.Thread] = []
         #: Threads on their way out: they still count as alive for a moment after they said so.
         self._dying: list[threading.Thread] = []
-        self._supervisor: threading.Thread | None = None
         self._attention = threading.Event()
         self._stopping = False
 
@@ -130,8 +129,7 @@ class Batcher:
     def start(self) -> None:
         """Start the batcher threads and their supervisor; call it in the process that serves."""
         self._threads = [self._start_thread() for _ in range(self._thread_count)]
-        self._supervisor = threading.Thread(target=self._supervise, name="batcher-supervisor", daemon=True)
-        self._supervisor.start()
+        threading.Thread(target=self._supervise, name="batcher-supervisor", daemon=True).start()
 
     def stop(self, timeout: float) -> None:
         """Drain for at most ``timeout`` seconds, then fail whatever is left with 503."""

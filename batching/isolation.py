@@ -34,12 +34,13 @@ class Outcomes(NamedTuple):
 
 
 class Isolation:
-    """Searches refused batches, one at a time, within a bounded number of extra calls."""
+    """Searches refused batches, few at a time, within a bounded number of extra calls."""
 
-    def __init__(self, upstream: Upstream, clock: Clock) -> None:
+    def __init__(self, upstream: Upstream, clock: Clock, at_once: int = 1) -> None:
+        """``at_once``: batches that may be searched at the same time; the others wait for their turn."""
         self._upstream = upstream
         self._clock = clock
-        self._one_at_a_time = threading.Lock()
+        self._turns = threading.Semaphore(at_once)
         self._budget = Budget(ISOLATION_SHARE, ISOLATION_FLOOR)
         self.verdicts = Verdicts(clock)
 
@@ -71,13 +72,13 @@ class Isolation:
             self.verdicts.convict(batch.key.together, batch.items[0], refusal)
         if len(batch.parts) == 1:
             return Outcomes([b""] * size, {0: refusal.in_full()})
-        # One at a time: refused batches must not hold all the threads, nor the upstream. The wait ends by the deadline.
-        if not self._one_at_a_time.acquire(timeout=max(0.0, batch.deadline - self._clock.now())):
+        # Searches must not take the upstream for themselves. The wait ends by the deadline.
+        if not self._turns.acquire(timeout=max(0.0, batch.deadline - self._clock.now())):
             return Outcomes([b""] * size, dict.fromkeys(range(size), self._unresolved()))
         try:
             return self._search(batch, refusal, deliver)
         finally:
-            self._one_at_a_time.release()
+            self._turns.release()
 
     def _search(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
         size = len(batch.items)

@@ -70,11 +70,6 @@ class Verdicts:
                 suspected = True
         return None, suspected
 
-    def forget(self) -> None:
-        """Forget everything: another upstream may judge otherwise."""
-        with self._lock:
-            self._known.clear()
-
     def _remember(self, key: BatchKey, item: Item, verdict: UpstreamRejected | None) -> None:
         digest = _digest(key, item)
         with self._lock:

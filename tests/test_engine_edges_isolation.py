@@ -158,7 +158,7 @@ def test_too_few_results_for_a_group_give_nobody_a_vector() -> None:
     bench.upstream.missing = 1
     with pytest.raises(UpstreamProtocolError):
         bench.resolve(bench.batch("a", "b", "c", "d"))
-    assert bench.isolation._one_at_a_time.acquire(blocking=False)
+    assert bench.isolation._turns.acquire(blocking=False)
 
 
 @pytest.mark.parametrize(("now", "deadline"), [(1000.0, 1000.05), (1000.0, 900.0)])
@@ -174,7 +174,7 @@ def test_who_waits_in_vain_for_another_search_to_end_is_told_to_come_again(now: 
             waits.append(timeout)
             return False
 
-    bench.isolation._one_at_a_time = Taken()  # type: ignore[assignment]
+    bench.isolation._turns = Taken()  # type: ignore[assignment]
     batch = bench.batch("a", "b")
     batch.deadline = deadline
     outcomes = bench.resolve(batch)
@@ -189,7 +189,7 @@ def test_a_search_leaves_room_for_the_next() -> None:
     bench = Bench("a")
     bench.resolve(bench.batch("a", "b"))
     bench.resolve(bench.batch("c", "a"))
-    assert bench.isolation._one_at_a_time.acquire(blocking=False)
+    assert bench.isolation._turns.acquire(blocking=False)
 
 
 def test_calls_with_a_known_input_are_refused_and_those_with_a_suspect_go_alone() -> None:

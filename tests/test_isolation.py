@@ -287,11 +287,9 @@ def test_one_search_at_a_time(clock: FakeClock) -> None:
     batcher.stop(PATIENCE)
 
 
-def test_verdicts_are_bounded_and_can_be_forgotten(clock: FakeClock) -> None:
+def test_verdicts_are_bounded(clock: FakeClock) -> None:
     verdicts = Verdicts(clock)
     for number in range(MAX_VERDICTS + 1):
         verdicts.convict(KEY, str(number).encode(), REFUSAL)
     assert verdicts.look_up(KEY, [b"0"]) == (None, False)
     assert verdicts.look_up(KEY, [b"1"]) == (REFUSAL, True)
-    verdicts.forget()
-    assert verdicts.look_up(KEY, [b"1"]) == (None, False)

@@ -49,11 +49,6 @@ EQUIVALENTS: dict[tuple[str, str, str], str] = {
     ): "nobody asks for it without padding: the condition only saves time",
     (
         "batcher",
-        "self._supervisor: threading.Thread | None = None",
-        'self._supervisor: threading.Thread | None = ""',
-    ): "nobody looks before there is one",
-    (
-        "batcher",
         "error: ProxyError | None = None",
         'error: ProxyError | None = ""',
     ): "it is set whatever becomes of the batch",
