@@ -73,6 +73,10 @@ class ReplyReader:
         if "content-length" in self._headers or "transfer-encoding" in self._headers:
             self._body = []
 
+    def close(self) -> None:
+        """Let go of the parser, which holds on to this in turn: broken connections are not left to the collector."""
+        del self._parser
+
     def reply(self) -> Reply:
         """Return the complete reply."""
         return Reply(self._status, self._headers, self._body[0] if len(self._body) == 1 else b"".join(self._body))

@@ -43,6 +43,7 @@ class _Exchanging:
 
     sock: Any
     timeout: Any
+    _reader: Any = None
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
@@ -50,6 +51,12 @@ class _Exchanging:
         self._readable = select.poll()
         self._readable.register(self.sock, select.POLLIN)
         self._reader = ReplyReader()
+
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     @property
     def is_connected(self) -> bool:
@@ -70,7 +77,7 @@ class _Exchanging:
         Raises ``TimeoutError`` at the monotonic moment ``end``, ``ConnectionError`` if the other side closed without
         an answer, and an ``UpstreamError``.
         """
-        reader = self._reader
+        reader: ReplyReader = self._reader
         reader.expect(max_bytes)
         is_sent = heard = False
         with suppress(ConnectionError):  # it may have answered before it hung up

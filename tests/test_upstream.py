@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import threading
 import time
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,7 @@ from batching.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from batching.http_reply import MAX_TEXT_BYTES
+from batching.http_reply import MAX_TEXT_BYTES, ReplyReader
 from batching.upstream import MAX_RELAYED_TEXT, MAX_REMEMBERED_KEYS
 from tests import chaos
 from tests.chaos import Chaos
@@ -487,6 +489,25 @@ def test_when_many_pooled_connections_are_stale_each_request_meets_only_one(
         upstream.script(chaos.close)
         batch = batch_of(str(number))
         assert client.send(batch) == own_vectors(batch)
+
+
+@pytest.mark.parametrize(
+    "fault", [chaos.reset, chaos.half_a_body, chaos.not_http, chaos.ok_then_close, chaos.html(503)]
+)
+def test_a_connection_leaves_nothing_for_the_collector(
+    upstream: Chaos, client: UpstreamClient, fault: chaos.Fault
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            upstream.script(fault)
+            with suppress(UpstreamError):
+                client.send(batch_of("a"))
+        readers = [each for each in gc.get_objects() if isinstance(each, ReplyReader)]
+    finally:
+        gc.enable()
+    assert len(readers) <= 1
 
 
 def test_an_answer_nobody_asked_for_is_not_taken_for_the_next(upstream: Chaos, client: UpstreamClient) -> None:
