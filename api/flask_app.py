@@ -102,7 +102,7 @@ class App(Flask):
     # Flask looks for hooks of blueprints as well, three times a request. There are none, as a rule.
 
     def preprocess_request(self) -> Any:
-        if self.before_request_funcs.keys() | self.url_value_preprocessors.keys() != {None}:
+        if self.before_request_funcs.keys() != {None} or self.url_value_preprocessors:
             return super().preprocess_request()
         for before in self.before_request_funcs[None]:
             if (answer := before()) is not None:

@@ -60,7 +60,9 @@ class Heads:
         The body is not to have been touched, and the environment not to have been given to anybody.
         """
         reader = request.body.reader
-        if len(head) > LONGEST_HEAD or not isinstance(reader, LengthReader) or request._expected_100_continue:  # noqa: SLF001
+        if not head.endswith(b"\r\n\r\n") or len(head) > LONGEST_HEAD:
+            return
+        if not isinstance(reader, LengthReader) or request._expected_100_continue:  # noqa: SLF001
             return
         attributes = {name: value for name, value in vars(request).items() if name not in _OF_ONE_REQUEST}
         shared = {name: value for name, value in environ.items() if name not in _OF_ONE_CALL}

@@ -99,8 +99,9 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         unreader = self.parser.unreader
         unreader.deadline = until
         data: bytes = unreader.buf.getvalue()
-        head = data[: data.find(b"\r\n\r\n") + 4]
-        self._head = self._heads.find(self.server, head)
+        end = data.find(b"\r\n\r\n")
+        head = data[: end + 4] if end >= 0 else b""  # half a head says nothing: anything may follow it
+        self._head = self._heads.find(self.server, head) if head else None
         if self._head is not None and len(data) >= len(head) + self._head.body_length:
             return self._recall(self._head, data, len(head))
         request = next(self.parser)

@@ -91,8 +91,9 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
             try:
                 client, address = listener.accept()
             except OSError as problem:
-                # Out of files: those who leave will make room. Anything else means that nobody is there any more.
-                if problem.errno not in {errno.EAGAIN, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE}:
+                # Nobody is there, or there are no files or memory for him (those who leave make room), or the network
+                # tells of his trouble here (accept(2)). Anything else means that the listener is gone.
+                if problem.errno in {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}:
                     raise
                 return
             self.nr_conns += 1

@@ -205,6 +205,22 @@ def test_what_is_refused_once_is_refused_again(lines: Lines, refused: bytes) -> 
             receive(lines.connect(), refused + b"abcd")
 
 
+@pytest.mark.parametrize("size", range(8))
+def test_half_a_head_is_never_known_whatever_is_left_behind_it(lines: Lines, size: int) -> None:
+    """Else one client could choose what the cut-off beginning of another's request means."""
+    conn = lines.connect()
+    conn.parser.unreader.unread(b"GET /health/live HTTP/1.1\r\nHost: attacker\r\nX-Pad: aaaa")
+    begun = len(conn.parser.unreader.buf.getvalue())
+    lines.far_ends[-1].send(b"\r\n\r\n" + b"x" * (begun - size))
+    receive(conn)
+    victim = lines.connect()
+    victim.parser.unreader.unread(b"GET /metrics HTTP/1.1\r\nHost: vic")
+    lines.far_ends[-1].send(b"tim\r\n\r\n")
+    request, environ = receive(victim)
+    assert not is_recalled(request)
+    assert (environ["PATH_INFO"], environ["HTTP_HOST"]) == ("/metrics", "victim")
+
+
 TOKENS = st.sampled_from(
     [
         *(b"GET", b"POST", b" ", b"/", b"/embed", b"?q=%41", b"http://h/x", b"*", b" HTTP/1.1", b" HTTP/1.0", b"\r\n"),
