@@ -20,12 +20,14 @@ from batching.errors import (
     Overloaded,
     ProxyError,
     ShuttingDown,
+    Unresolved,
+    UpstreamRejected,
 )
 from batching.padding import by_age, by_likeness
 from batching.timing import DRAIN, HOLD, NEVER, NOW, Decision, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from batching.clock import Clock
 
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 #: Only calls that waited this long (s) are asked whether their client is still there: a system call each,
 #: made under the lock, which would cost more than it saves where nobody waits.
 HANGUP_CHECK_AFTER = 0.05
+#: Ended calls that a lane may hold on to in any case, before it is worth clearing them out.
+FEW_ENDED = 16
 
 #: Weight of the newest item in the average share of refused items, and the share that counts as none.
 GUILT_WEIGHT, NO_GUILT = 0.01, 0.0005
@@ -222,7 +226,7 @@ class BatchQueue:
                         ended.append(call)
                 position += count
             relay.link(ended)
-            self._learn(batch, now, ok=error is None and batch.smooth, guilty=len(errors))
+            self._learn(batch, now, ok=error is None and batch.smooth, guilty=_guilty(errors.values()))
             # The thread that settles goes on to `take`, so nobody else needs waking.
             return ended
 
@@ -486,7 +490,9 @@ class BatchQueue:
             lane = self._busy[call.key]
             self.queued_items -= waiting
             self._resize(lane, -waiting, -sum(map(len, call.items[call.taken :])))
-            call.taken = len(call.items)
+            if len(lane.calls) > 2 * lane.waiting + FEW_ENDED:
+                # More than half have ended behind one that lives, and would hold on to their inputs.
+                lane.calls = deque(each for each in lane.calls if not each.done)
             self._close_gap(lane)
         if wake:
             call.event.set()
@@ -505,6 +511,13 @@ class BatchQueue:
             lane.oldest = NEVER
             self._busy.pop(lane.key, None)
             self._lanes.move_to_end(lane.key)
+
+
+def _guilty(errors: Collection[ProxyError]) -> int:
+    """Count the items that were refused, or that so many refusals left in doubt; not those whose upstream failed."""
+    refused = sum(isinstance(each, UpstreamRejected) for each in errors)
+    doubtful = sum(isinstance(each, Unresolved) for each in errors)
+    return refused + (doubtful if refused + doubtful == len(errors) else 0)
 
 
 def _sign(call: Call, batch: Batch, now: float) -> None:

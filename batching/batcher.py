@@ -168,7 +168,8 @@ class Batcher:
     def replace_the_dead(self) -> int:
         """Fail the batches of dead threads with 503 and start new threads; return how many died."""
         dead = [thread for thread in self._threads if thread in self._dying or not thread.is_alive()]
-        if self._stopping or not dead:
+        # Some may be missing since the last time: a new thread cannot always be had.
+        if self._stopping or len(self._threads) - len(dead) >= self._thread_count:
             return 0
         self._threads = [thread for thread in self._threads if thread not in dead]
         for thread in dead:
@@ -176,6 +177,7 @@ class Batcher:
                 self._dying.remove(thread)
         self.queue.fail_orphans(thread.ident for thread in self._threads if thread.ident is not None)
         for _ in dead:
-            self._threads.append(self._start_thread())
             tell(self._observers, "on_thread_death")
+        while len(self._threads) < self._thread_count:
+            self._threads.append(self._start_thread())
         return len(dead)

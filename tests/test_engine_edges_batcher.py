@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from batching import Batcher, Observer, SystemClock
 from batching.errors import BatcherDied, ShuttingDown, UpstreamRejected
 from tests.fakes import FakeClock, FakeUpstream, call_of, queue_of
 
 if TYPE_CHECKING:
-    import pytest
-
     from batching import BatchReport
 
 PATIENCE = 10.0
@@ -54,7 +54,7 @@ class Bench:
             observers=[self.counting],
         )
         self.batcher._threads = list(threads)  # type: ignore[arg-type]
-        self.batcher._start_thread = lambda: FakeThread(100 + self.counting.deaths)  # type: ignore[assignment, return-value]
+        self.batcher._start_thread = lambda: FakeThread(99 + self.counting.deaths)  # type: ignore[assignment, return-value]
 
     @property
     def identities(self) -> list[int | None]:
@@ -83,6 +83,25 @@ def test_who_says_so_is_dead_though_alive_for_a_moment_and_only_once() -> None:
     assert bench.identities == [1, 100]
     assert bench.batcher._dying == []
     assert bench.batcher.replace_the_dead() == 0
+
+
+def test_who_could_not_be_replaced_is_replaced_the_next_time() -> None:
+    bench = Bench(FakeThread(1), FakeThread(2, alive=False), FakeThread(3, alive=False))
+    start = bench.batcher._start_thread
+    refusals = [RuntimeError("can't start new thread")]
+
+    def refuse() -> object:
+        if refusals:
+            raise refusals.pop()
+        return start()
+
+    bench.batcher._start_thread = refuse  # type: ignore[assignment, method-assign]
+    with pytest.raises(RuntimeError):
+        bench.batcher.replace_the_dead()
+    assert bench.identities == [1]
+    assert bench.batcher.replace_the_dead() == 0
+    assert bench.identities == [1, 101, 101]
+    assert bench.counting.deaths == 2
 
 
 def test_nobody_is_replaced_while_the_service_stops() -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from batching import Batch, BatchKey, BatchQueue, Call, FixedTiming
-from batching.batch_queue import GUILT_WEIGHT, HANGUP_CHECK_AFTER, LATENCY_WEIGHT, NO_GUILT, Lane
+from batching.batch_queue import FEW_ENDED, GUILT_WEIGHT, HANGUP_CHECK_AFTER, LATENCY_WEIGHT, NO_GUILT, Lane
 from batching.errors import (
     BatcherDied,
     ClientGone,
@@ -16,6 +16,7 @@ from batching.errors import (
     Overloaded,
     ProxyError,
     ShuttingDown,
+    Unresolved,
     UpstreamError,
     UpstreamRejected,
 )
@@ -603,3 +604,41 @@ def test_timing_rules_are_told_what_arrived_what_left_and_beside_how_many(clock:
         ("completed", lane, second, 6.0, False),
     ]
     assert {each for each in told if each[0] == "decide"} == {("decide", 0), ("decide", 1)}
+
+
+def test_calls_that_ended_are_not_kept_behind_one_that_lives(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=64)
+    first = put(queue, "first")
+    for number in range(20 * FEW_ENDED):
+        queue.abandon(put(queue, f"gone {number}"), DeadlineExceeded("too late"))
+        assert len(lane_of(queue).calls) <= 2 + FEW_ENDED
+    last = put(queue, "last")
+    assert [each for each in lane_of(queue).calls if not each.done] == [first, last]
+    assert (queue.calls, queue.queued_items, lane_of(queue).waiting) == (2, 2, 2)
+    clock.time += 10
+    assert take(queue).items == [*first.items, *last.items]
+
+
+def test_more_may_have_ended_where_more_live(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=1000)
+    living = [put(queue, f"living {number}") for number in range(30)]
+    gone = [put(queue, f"gone {number}") for number in range(30 + FEW_ENDED + 1)]
+    for call in gone[:-1]:
+        queue.abandon(call, DeadlineExceeded("too late"))
+    assert len(lane_of(queue).calls) == len(living) + len(gone)
+    queue.abandon(gone[-1], DeadlineExceeded("too late"))
+    assert list(lane_of(queue).calls) == living
+
+
+@pytest.mark.parametrize(
+    ("others", "guilty"),
+    [([], 1), ([Unresolved("later"), Unresolved("later")], 3), ([Unresolved("later"), UpstreamError("broken")], 1)],
+    ids=["refused", "left in doubt by refusals", "left in doubt by a failure"],
+)
+def test_what_the_upstream_refused_counts_as_guilty(clock: FakeClock, others: list[ProxyError], guilty: int) -> None:
+    queue = queue_of(clock, max_batch_size=4)
+    put(queue, "a", "b", "c", "d")
+    batch = take(queue)
+    refusal = UpstreamRejected("no", status=422)
+    queue.settle(batch, results_of(batch), refusal, dict(enumerate([refusal, *others])))
+    assert lane_of(queue).guilty_share == pytest.approx((1 - (1 - GUILT_WEIGHT) ** 4) * guilty / 4)
