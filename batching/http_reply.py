@@ -88,6 +88,11 @@ class ReplyReader:
         return Reply(self._status, self._headers, b"")
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the head of the reply is here; an interim one (1xx) does not count."""
+        return self._status != 0
+
+    @property
     def _is_exacting(self) -> bool:
         return self._status == 200 and self._max_bytes is not None
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 RETRY_SHARE, RETRY_FLOOR = 0.1, 10.0
 #: Longest (s) that a retry waits where the upstream names no time; the wait is anything up to it ("full jitter").
 BACKOFF = 0.1
+#: Longest (s) that an upstream is left alone because it asked for it: then it is asked again how it is.
+LONGEST_PAUSE = 60.0
 #: A call that timed out sooner (s) than this was a client's in a hurry, and says nothing about the upstream.
 HUNG = 5.0
 
@@ -201,7 +203,7 @@ class UpstreamPool(Observer):
                 upstream.breaker.left()
             if error is not None and error.too_much:
                 upstream.window.cut(began, now)
-                upstream.not_before = max(upstream.not_before, now + error.pause)
+                upstream.not_before = max(upstream.not_before, now + min(error.pause, LONGEST_PAUSE))
             self._adapt()
             return ejected
 

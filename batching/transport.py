@@ -9,6 +9,7 @@ that drips one byte a second would never be late.
 from __future__ import annotations
 
 import select
+import socket
 import ssl
 import time
 from contextlib import suppress
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Longest time (s) to wait for a TCP connection: on a network that works it takes milliseconds.
 CONNECT_TIMEOUT = 3.0
+#: Time (s) within which a connection that was closed before it could see the request says so. What breaks later may
+#: have been worked on.
+STALE_WITHIN = 0.25
 #: Bytes read at once.
 CHUNK = 65_536
 
@@ -42,7 +46,9 @@ class _Exchanging:
     """A pooled connection that makes whole exchanges, each by a deadline."""
 
     sock: Any
-    timeout: Any
+    port: int
+    socket_options: Any
+    _dns_host: str
     _reader: Any = None
 
     def connect(self) -> None:
@@ -51,6 +57,26 @@ class _Exchanging:
         self._readable = select.poll()
         self._readable.register(self.sock, select.POLLIN)
         self._reader = ReplyReader()
+
+    def _new_conn(self) -> socket.socket:
+        """Try the host's addresses in turn, for ``open_by``; urllib3 would give each of them all the time."""
+        problem: Exception = TimeoutError("there is no time left")
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options:
+                    sock.setsockopt(*option)
+                sock.settimeout(_left(self._connected_by) / 1000)
+                sock.connect(address)
+                sock.settimeout(_left(self._connected_by) / 1000)  # TLS shakes hands within what is left
+            except OSError as failure:
+                problem = failure
+                sock.close()
+            else:
+                return sock
+        raise problem
 
     def close(self) -> None:
         super().close()  # type: ignore[misc]
@@ -65,7 +91,7 @@ class _Exchanging:
 
     def open_by(self, end: float) -> None:
         """Connect; raises an ``UpstreamError``."""
-        self.timeout = max(0.001, min(CONNECT_TIMEOUT, end - time.monotonic()))
+        self._connected_by = min(end, time.monotonic() + CONNECT_TIMEOUT)
         try:
             self.connect()
         except (HTTPError, OSError) as problem:
@@ -79,64 +105,64 @@ class _Exchanging:
         """
         reader: ReplyReader = self._reader
         reader.expect(max_bytes)
-        is_sent = heard = False
-        with suppress(ConnectionError):  # it may have answered before it hung up
-            is_sent = self._send(request, end)
+        self._heard = is_sent = False
         try:
-            self._wait(end)
+            with suppress(ConnectionError):  # it may have answered before it hung up
+                is_sent = self._send(request, end)
+            if not reader.has_begun:
+                self._wait(end)
             while not reader.complete:
-                data = self._receive(end)
-                if data:
-                    heard = True
-                    reader.feed(data)
-                elif heard:
-                    reader.end()
-                else:
-                    raise ConnectionResetError
+                _left(end)
+                if not self._hear():
+                    self._wait(end)
         except (UpstreamError, OSError) as problem:
             if (reply := reader.reply_in_spite()) is not None:
                 return reply, False
-            if heard and isinstance(problem, ConnectionError):
+            if self._heard and isinstance(problem, ConnectionError):
                 raise UpstreamBroke(BROKEN) from problem
             raise
         return reader.reply(), reader.reusable and is_sent
 
     def _send(self, data: bytes, end: float) -> bool:
-        """Send all, or until an answer comes that did not wait for all (413, perhaps); return whether it was all."""
+        """Send all, or until an answer has begun that does not wait for all (413, perhaps); return whether all went."""
         rest = memoryview(data)
         while rest:
-            try:
-                rest = rest[self.sock.send(rest) :]
-            except ssl.SSLWantReadError:
-                self._wait(end)
-            except BlockingIOError:
-                if self._wait_writable(end) & select.POLLIN:
-                    return False
-            except ssl.SSLWantWriteError:
-                self._wait_writable(end)
-        return True
-
-    def _receive(self, end: float) -> bytes:
-        while True:
             _left(end)
             try:
-                return self.sock.recv(CHUNK)  # type: ignore[no-any-return]
-            except (BlockingIOError, ssl.SSLWantReadError):
-                self._wait(end)
-            except ssl.SSLWantWriteError:
-                self._wait_writable(end)
+                rest = rest[self.sock.send(rest) :]
+                continue
+            except ssl.SSLWantReadError:
+                events = select.POLLIN
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                events = select.POLLIN | select.POLLOUT
+            if self._hear() and self._reader.has_begun:
+                return False
+            self._wait(end, events)
+        return True
 
-    def _wait(self, end: float) -> None:
-        if not self._readable.poll(_left(end)):
-            raise TimeoutError
+    def _hear(self) -> bool:
+        """Take in what has come, without waiting; return whether anything has."""
+        try:
+            data: bytes = self.sock.recv(CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        if data:
+            self._heard = True
+            self._reader.feed(data)
+        elif self._heard:
+            self._reader.end()
+        else:
+            raise ConnectionResetError
+        return True
 
-    def _wait_writable(self, end: float) -> int:
-        """Return what has become possible, of writing and (without TLS, where it may not be an answer) reading."""
-        waited = select.poll()
-        waited.register(self.sock, select.POLLOUT | (0 if isinstance(self.sock, ssl.SSLSocket) else select.POLLIN))
-        if not (events := waited.poll(_left(end))):
+    def _wait(self, end: float, events: int = select.POLLIN) -> None:
+        """Wait until the connection can be read (or written, where ``events`` say so)."""
+        waited = self._readable
+        if events != select.POLLIN:
+            waited = select.poll()
+            waited.register(self.sock, events)
+        if not waited.poll(_left(end)):
             raise TimeoutError
-        return events[0][1]
 
 
 def _left(end: float) -> float:
@@ -203,12 +229,13 @@ class ExchangeAdapter(HTTPAdapter):
             has_served = connection.sock is not None
             if not has_served:
                 connection.open_by(end)
+            began = time.monotonic()
             reply: Reply
             reply, reusable = connection.exchange(request, end, max_bytes)
         except TimeoutError as problem:
             raise UpstreamTimeout("the upstream did not answer in time") from problem
         except OSError as problem:
-            if has_served and isinstance(problem, ConnectionError):
+            if has_served and isinstance(problem, ConnectionError) and time.monotonic() - began < STALE_WITHIN:
                 raise StaleConnection from problem
             raise UpstreamBroke(BROKEN) from problem
         finally:

@@ -426,6 +426,31 @@ class Chaos:
         return json.dumps(self.info).encode() if request.path == "/info" else b""
 
 
+def read_the_head_only(stream: Any) -> Request:
+    """What a server does (instead of ``_read_request``) that refuses before it has read all."""
+    while stream.readline().strip():
+        pass
+    return Request("POST", "/embed", [], b'{"inputs":[]}')
+
+
+def refuse_and_hang(exchange: Exchange) -> None:
+    refusal(413, "too large")(exchange)
+    hang(exchange)
+
+
+def read_with_an_interim_reply(stream: Any) -> Request | None:
+    """What a server does that tells its client to have patience, before it reads the body."""
+    line = stream.readline().decode("latin-1").split()
+    if not line:
+        return None
+    length = 0
+    while header := stream.readline().decode("latin-1").strip():
+        name, _, value = header.partition(":")
+        length = int(value) if name == "Content-Length" else length
+    stream.raw._sock.sendall(head(102))
+    return Request(line[0], line[1], [], stream.read(length))
+
+
 def _read_request(stream: Any) -> Request | None:
     line = stream.readline().decode("latin-1").split()
     if not line:

@@ -17,7 +17,7 @@ from batching.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from batching.pool import BACKOFF, RETRY_FLOOR
+from batching.pool import BACKOFF, LONGEST_PAUSE, RETRY_FLOOR
 from tests.fakes import KEY, FakeClock, FakeUpstream, call_of, limits_of, vector_of
 
 BROKE = UpstreamBroke("reset")
@@ -194,6 +194,17 @@ def test_one_that_asked_for_a_pause_is_passed_over() -> None:
     for _ in range(10):
         bench.send()
     assert bench.asked == [1, 10]
+
+
+def test_no_pause_lasts_for_ever() -> None:
+    bench = Bench()
+    bench.upstreams[0].failures = [busy(3600.0)]
+    bench.fail(patience=5.0)
+    bench.clock.time = LONGEST_PAUSE - 1
+    assert bench.fail(patience=0.5).retry_after == pytest.approx(1.0)
+    bench.clock.time = LONGEST_PAUSE
+    bench.send(patience=0.5)
+    assert bench.asked == [2]
 
 
 # Failures in a row

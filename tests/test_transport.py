@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batching import Batch, UpstreamClient
-from batching.errors import UpstreamError, UpstreamTimeout
+from batching.errors import UpstreamError, UpstreamRejected, UpstreamTimeout
 from tests import chaos
 from tests.chaos import Chaos
 from tests.fakes import KEY, call_of, vector_of
@@ -111,3 +111,21 @@ def test_a_handshake_that_hangs_is_bounded(certificate: Path) -> None:
         assert raised.value.status in {503, 504}
         assert time.monotonic() - began < 0.3 + LATE
         client.close()
+
+
+def test_an_early_answer_counts_behind_tls_too(
+    upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chaos, "_read_request", chaos.read_the_head_only)
+    upstream.script(chaos.refuse_and_hang)
+    with pytest.raises(UpstreamRejected):
+        client.send(batch_of("a" * 20_000_000))
+
+
+def test_an_interim_reply_does_not_stop_the_request_behind_tls(
+    upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chaos, "_read_request", chaos.read_with_an_interim_reply)
+    client.timeout = 10.0
+    batch = batch_of("a" * 5_000_000)
+    assert client.send(batch) == [vector_of(item) for item in batch.items]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import gc
+import socket
 import threading
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +23,7 @@ from batching.errors import (
     UpstreamUnavailable,
 )
 from batching.http_reply import MAX_TEXT_BYTES, ReplyReader
+from batching.transport import STALE_WITHIN
 from batching.upstream import MAX_RELAYED_TEXT, MAX_REMEMBERED_KEYS
 from tests import chaos
 from tests.chaos import Chaos
@@ -459,24 +461,62 @@ def test_a_connection_that_breaks_in_the_answer_was_not_stale(upstream: Chaos, c
 def test_an_answer_that_does_not_wait_for_the_whole_request_counts(
     upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The upstream reads the head alone, and neither the rest nor does it hang up."""
-
-    def read_head(stream: IO[bytes]) -> chaos.Request:
-        while stream.readline().strip():
-            pass
-        return chaos.Request("POST", "/embed", [], b'{"inputs":[]}')
-
-    def refuse(exchange: chaos.Exchange) -> None:
-        chaos.refusal(413, "too large")(exchange)
-        chaos.hang(exchange)
-
-    monkeypatch.setattr(chaos, "_read_request", read_head)
-    upstream.script(refuse)
+    monkeypatch.setattr(chaos, "_read_request", chaos.read_the_head_only)
+    upstream.script(chaos.refuse_and_hang)
     error = assert_fails(client, UpstreamRejected, 413, "a" * 20_000_000)
     assert error.message == "too large"
     monkeypatch.undo()
     batch = batch_of("b")
     assert client.send(batch) == own_vectors(batch)
+
+
+def test_an_interim_reply_does_not_stop_the_request(
+    upstream: Chaos, connect: Callable[..., UpstreamClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chaos, "_read_request", chaos.read_with_an_interim_reply)
+    batch = batch_of("a" * 20_000_000)
+    assert connect(upstream, timeout=10).send(batch) == own_vectors(batch)
+
+
+def test_what_breaks_late_may_have_been_worked_on_and_was_not_stale(
+    upstream: Chaos, connect: Callable[..., UpstreamClient]
+) -> None:
+    stale: list[str] = []
+    client = connect(upstream, timeout=2 + STALE_WITHIN)
+    client._on_stale_connection = stale.append
+    client.send(batch_of("a"))
+    upstream.script(lambda exchange: exchange.pause(STALE_WITHIN + 0.05))
+    with pytest.raises(UpstreamBroke):
+        client.send(batch_of("b"))
+    assert (stale, len(upstream.requests)) == ([], 2)
+
+
+def test_each_address_of_a_host_is_tried(
+    upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = [int(url.rpartition(":")[2]) for url in (chaos.closed_port(), upstream.url)]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    batch = batch_of("a")
+    assert client.send(batch) == own_vectors(batch)
+
+
+def test_all_addresses_together_have_the_time_of_the_call(
+    connect: Callable[..., UpstreamClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float | None] = []
+
+    class Silent(socket.socket):
+        def connect(self, address: object) -> None:
+            waited.append(self.gettimeout())
+            time.sleep(self.gettimeout() or 0)
+            raise TimeoutError
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (1, 2, 3)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "socket", Silent)
+    assert_fails(connect("http://silent.test"), UpstreamUnavailable, 503)
+    assert len(waited) == 1
 
 
 def test_when_many_pooled_connections_are_stale_each_request_meets_only_one(
