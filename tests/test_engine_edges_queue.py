@@ -622,12 +622,18 @@ def test_calls_that_ended_are_not_kept_behind_one_that_lives(clock: FakeClock) -
 def test_more_may_have_ended_where_more_live(clock: FakeClock) -> None:
     queue = queue_of(clock, max_batch_size=1000)
     living = [put(queue, f"living {number}") for number in range(30)]
-    gone = [put(queue, f"gone {number}") for number in range(30 + FEW_ENDED + 1)]
-    for call in gone[:-1]:
+    gone = [put(queue, f"gone {number}") for number in range(30 + FEW_ENDED)]
+    for call in gone:
         queue.abandon(call, DeadlineExceeded("too late"))
     assert len(lane_of(queue).calls) == len(living) + len(gone)
-    queue.abandon(gone[-1], DeadlineExceeded("too late"))
+    queue.abandon(put(queue, "one more"), DeadlineExceeded("too late"))
     assert list(lane_of(queue).calls) == living
+
+
+def test_a_call_that_was_in_no_batch_has_nothing_to_tell() -> None:
+    call = call_of("a")
+    assert (call.batch_size, call.reason, call.queue_delay, call.inference_time) == (0, "", 0.0, 0.0)
+    assert (call.arrived, call.results) == (0.0, [])
 
 
 @pytest.mark.parametrize(
