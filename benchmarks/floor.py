@@ -44,6 +44,7 @@ class Floor:
         self._crowd = crowd
         self._waiting: list[_Call] = []
         self._all_here = threading.Condition()
+        self._closed = False
 
     def embed(self, item: bytes) -> bytes:
         """Wait for the vector of one item, as JSON."""
@@ -57,9 +58,14 @@ class Floor:
             call.follower.event.set()
         return call.result
 
+    def close(self) -> None:
+        """Send no more."""
+        self._closed = True
+        self._upstream.close()
+
     def run(self) -> None:
-        """Send batch after batch."""
-        while True:
+        """Send batch after batch, until ``close``."""
+        while not self._closed:
             with self._all_here:
                 if len(self._waiting) < self._crowd:
                     self._all_here.wait(PATIENCE)
