@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Heads remembered, the oldest is forgotten first, and the longest (bytes) that is worth it.
 MOST_HEADS, LONGEST_HEAD = 512, 2048
 
+#: Heads of which it is known that they came once.
+MOST_SEEN = 4096
+
 #: What belongs to one request or one connection, and is filled in for each.
 _OF_ONE_REQUEST = ("unreader", "body", "peer_addr", "remote_addr")
 _OF_ONE_CALL = ("wsgi.input", "wsgi.early_hints", "gunicorn.socket", "REMOTE_ADDR", "REMOTE_PORT")
@@ -48,6 +51,8 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[tuple[Hashable, bytes], Head] = {}
+        #: Hashes of heads seen once. Where each request has an identity of its own none comes again.
+        self._seen: set[int] = set()
         self._lock = threading.Lock()
 
     def find(self, server: Hashable, head: bytes) -> Head | None:
@@ -55,7 +60,7 @@ class Heads:
         return self._known.get((server, head))
 
     def remember(self, server: Hashable, head: bytes, request: Any, environ: dict[str, Any]) -> None:
-        """Keep what gunicorn made of a head, unless more than its bytes matter.
+        """Keep what gunicorn made of a head that comes for the second time, unless more than its bytes matter.
 
         The body is not to have been touched, and the environment not to have been given to anybody.
         """
@@ -64,6 +69,13 @@ class Heads:
             return
         if not isinstance(reader, LengthReader) or request._expected_100_continue:  # noqa: SLF001
             return
+        seen = hash((server, head))
+        with self._lock:
+            if seen not in self._seen:
+                if len(self._seen) >= MOST_SEEN:
+                    self._seen.clear()
+                self._seen.add(seen)
+                return
         attributes = {name: value for name, value in vars(request).items() if name not in _OF_ONE_REQUEST}
         shared = {name: value for name, value in environ.items() if name not in _OF_ONE_CALL}
         with self._lock:
