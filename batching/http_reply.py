@@ -50,7 +50,7 @@ class ReplyReader:
         #: Whether the connection may carry another request.
         self.reusable = False
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Take what the connection sent; raises ``UpstreamProtocolError`` for what is not a proper reply."""
         try:
             self._parser.feed_data(data)

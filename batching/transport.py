@@ -57,6 +57,8 @@ class _Exchanging:
         self._readable = select.poll()
         self._readable.register(self.sock, select.POLLIN)
         self._reader = ReplyReader()
+        # One buffer for good: a new one for each read would be cut down each time, and leave holes in the heap.
+        self._buffer = memoryview(bytearray(CHUNK))
 
     def _new_conn(self) -> socket.socket:
         """Try the host's addresses in turn, for ``open_by``; urllib3 would give each of them all the time."""
@@ -143,12 +145,12 @@ class _Exchanging:
     def _hear(self) -> bool:
         """Take in what has come, without waiting; return whether anything has."""
         try:
-            data: bytes = self.sock.recv(CHUNK)
+            size: int = self.sock.recv_into(self._buffer)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
-        if data:
+        if size:
             self._heard = True
-            self._reader.feed(data)
+            self._reader.feed(self._buffer[:size])
         elif self._heard:
             self._reader.end()
         else:
