@@ -64,7 +64,7 @@ class _Matched(MapAdapter):
 class App(Flask):
     """A Flask app whose views are plain functions, whose routes look at no host name and which has no sessions.
 
-    Together with ``Answer`` this leaves a third of the CPU time of a request inside Flask (``benchmarks/README.md``).
+    What this and ``Answer`` buy a request is in ``docs/design.md``, "Serving".
     """
 
     request_class = _Request

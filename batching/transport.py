@@ -1,7 +1,7 @@
 """HTTP exchanges over pooled connections, each bounded by an absolute deadline, whatever the other side sends.
 
 The session's pool makes and keeps the connections (addresses, TLS, certificates, reuse); what goes over them is ours.
-Taken through ``http.client``, ``urllib3`` and ``requests`` a call costs five times the processor time, most of it for
+Taken through ``http.client``, ``urllib3`` and ``requests`` a call costs four times the processor time, most of it for
 headers (measured, docs/design.md), and the time-out of a socket would bound each single read only: a server
 that drips one byte a second would never be late.
 """
@@ -57,7 +57,7 @@ class _Exchanging:
         self._readable = select.poll()
         self._readable.register(self.sock, select.POLLIN)
         self._reader = ReplyReader()
-        # One buffer for good: a new one for each read would be cut down each time, and leave holes in the heap.
+        # One buffer for all its reads: a new one for each would be cut down each time, and leave holes in the heap.
         self._buffer = memoryview(bytearray(CHUNK))
 
     def _new_conn(self) -> socket.socket:

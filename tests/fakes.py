@@ -102,7 +102,7 @@ class FakeUpstream:
             self._clock.sleep(self._latency(len(batch.items)))
         if self.failures:
             raise self.failures.pop(0)
-        return [vector_of(item) for item in batch.items]
+        return results_of(batch)
 
 
 def items_of(*texts: str) -> list[bytes]:
@@ -128,3 +128,27 @@ def limits_of(**limits: int) -> Limits:
 def queue_of(clock: FakeClock, timing: Callable[[], Timing] = lambda: FixedTiming(0.1), **limits: int) -> BatchQueue:
     """Return a queue that sends when a batch is full or its first item has waited 100 ms."""
     return BatchQueue(limits_of(**limits), timing, clock)
+
+
+def put(queue: BatchQueue, *texts: str, key: BatchKey = KEY, deadline: float = 1e9) -> Call:
+    """Put a call with these texts into the queue."""
+    call = call_of(*texts, key=key, deadline=deadline)
+    queue.put(call)
+    return call
+
+
+def take(queue: BatchQueue) -> Batch:
+    """Take a batch; there is to be one."""
+    batch = queue.take()
+    assert batch is not None
+    return batch
+
+
+def results_of(batch: Batch) -> list[bytes]:
+    """Return a vector for each item that tells which one it is."""
+    return [vector_of(item) for item in batch.items]
+
+
+def succeed(queue: BatchQueue, batch: Batch) -> list[Call]:
+    """Settle a batch as its upstream would have answered it."""
+    return queue.settle(batch, results_of(batch), None)

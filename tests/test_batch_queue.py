@@ -19,7 +19,7 @@ from batching.errors import (
     ShuttingDown,
     UpstreamError,
 )
-from tests.fakes import KEY, Deadlock, FakeClock, call_of, items_of, queue_of, vector_of
+from tests.fakes import KEY, Deadlock, FakeClock, call_of, items_of, put, queue_of, succeed, take, vector_of
 
 if TYPE_CHECKING:
     from batching import Batch, BatchQueue, Call
@@ -34,22 +34,6 @@ def clock() -> FakeClock:
 
 def texts(count: int, prefix: str = "t") -> list[str]:
     return [f"{prefix}{number}" for number in range(count)]
-
-
-def put(queue: BatchQueue, *inputs: str, key: BatchKey = KEY, deadline: float = 1e9) -> Call:
-    call = call_of(*inputs, key=key, deadline=deadline)
-    queue.put(call)
-    return call
-
-
-def take(queue: BatchQueue) -> Batch:
-    batch = queue.take()
-    assert batch is not None
-    return batch
-
-
-def succeed(queue: BatchQueue, batch: Batch) -> list[Call]:
-    return queue.settle(batch, [vector_of(item) for item in batch.items], None)
 
 
 def fail(queue: BatchQueue, batch: Batch) -> list[Call]:

@@ -21,7 +21,7 @@ from batching.errors import (
     UpstreamRejected,
 )
 from batching.timing import NEVER, Decision, LaneState
-from tests.fakes import KEY, FakeClock, call_of, items_of, queue_of
+from tests.fakes import KEY, FakeClock, call_of, items_of, put, queue_of, results_of, succeed, take, vector_of
 
 OTHER_KEY = BatchKey("/embed", b',"normalize":false')
 
@@ -29,27 +29,6 @@ OTHER_KEY = BatchKey("/embed", b',"normalize":false')
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
-
-
-def put(queue: BatchQueue, *texts: str, key: BatchKey = KEY, deadline: float = 1e9) -> Call:
-    call = call_of(*texts, key=key, deadline=deadline)
-    queue.put(call)
-    return call
-
-
-def take(queue: BatchQueue) -> Batch:
-    batch = queue.take()
-    assert batch is not None
-    return batch
-
-
-def results_of(batch: Batch) -> list[bytes]:
-    """A result for each item that tells which one it is."""
-    return [b"[" + item + b"]" for item in batch.items]
-
-
-def succeed(queue: BatchQueue, batch: Batch) -> list[Call]:
-    return queue.settle(batch, results_of(batch), None)
 
 
 def lane_of(queue: BatchQueue, key: BatchKey = KEY) -> Lane:
@@ -315,8 +294,8 @@ def test_errors_of_single_items_end_only_their_calls_and_the_first_counts(clock:
     }
     assert queue.settle(batch, results_of(batch), None, errors) == calls
     assert [call.error for call in calls] == [errors[1], None, errors[4], None]
-    assert calls[1].results == [b'["c"]']
-    assert calls[3].results == [b'["g"]']
+    assert calls[1].results == [vector_of(b'"c"')]
+    assert calls[3].results == [vector_of(b'"g"')]
     assert not any(call.event.is_set() for call in calls)
     assert queue.calls == 0
 
@@ -330,7 +309,7 @@ def test_a_call_over_three_batches_is_put_together_in_whatever_order_they_end(cl
     assert succeed(queue, batches[0]) == []
     assert call.missing == 2
     assert succeed(queue, batches[1]) == [call]
-    assert call.results == [b"[" + item + b"]" for item in call.items]
+    assert call.results == [vector_of(item) for item in call.items]
     assert call.batch_size == 2
 
 
@@ -365,7 +344,7 @@ def test_only_calls_that_are_complete_get_theirs_early(clock: FakeClock) -> None
     rest = take(queue)
     assert succeed(queue, batch) == []
     assert succeed(queue, rest) == [parted]
-    assert parted.results == [b'["d"]', b'["e"]']
+    assert parted.results == [vector_of(b'"d"'), vector_of(b'"e"')]
 
 
 def test_the_rest_of_a_call_may_be_handed_out_early_once_its_beginning_is_there(clock: FakeClock) -> None:
@@ -376,7 +355,7 @@ def test_the_rest_of_a_call_may_be_handed_out_early_once_its_beginning_is_there(
     assert queue.deliver(rest, 0, results_of(rest)) == []
     assert succeed(queue, first) == []
     assert queue.deliver(rest, 0, results_of(rest)) == [call]
-    assert call.results == [b'["a"]', b'["b"]', b'["c"]']
+    assert call.results == [vector_of(b'"a"'), vector_of(b'"b"'), vector_of(b'"c"')]
 
 
 def test_the_orphans_of_a_dead_thread_are_told_to_come_again_and_woken(clock: FakeClock) -> None:
@@ -564,7 +543,7 @@ def test_a_timing_rule_that_fails_costs_nobody_the_answer(clock: FakeClock) -> N
     queue = queue_of(clock, timing=lambda: Failing(0.0))
     call = put(queue, "a")
     assert succeed(queue, take(queue)) == [call]
-    assert call.results == [b'["a"]']
+    assert call.results == [vector_of(b'"a"')]
 
 
 def test_timing_rules_are_told_what_arrived_what_left_and_beside_how_many(clock: FakeClock) -> None:

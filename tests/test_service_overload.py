@@ -75,9 +75,8 @@ def test_of_2000_clients_at_once_the_surplus_is_told_so_while_the_others_are_ser
             medians.append(statistics.median(answer.took for answer in surplus))
     finally:
         upstream.delay = 0.0
-    # 30 to 75 ms on two slow cores that the clients share: a refusal costs the main loop 35 us. The best of three
-    # bursts, because others who use the cores meanwhile say nothing about the service.
-    assert min(medians) < 0.1
+    # 30 to 75 ms on two slow cores that this test's clients share: a refusal costs the main loop 35 us.
+    assert statistics.median(medians) < 0.1
 
 
 def test_a_full_house_refuses_within_milliseconds(service: Service, upstream: StubUpstream) -> None:
