@@ -69,6 +69,16 @@ def test_an_upstream_behind_tls_is_asked_over_one_connection(upstream: Chaos, cl
     assert upstream.connections == 1
 
 
+def test_a_certificate_of_another_host_is_not_trusted(upstream: Chaos, client: UpstreamClient) -> None:
+    client.send(batch_of("a"))
+    other = UpstreamClient(upstream.url.replace("127.0.0.1", "localhost"), connections=1, timeout=0.5)
+    with pytest.raises(UpstreamError) as raised:
+        other.send(batch_of("secret"))
+    assert raised.value.status in {502, 503}
+    assert len(upstream.requests) == 1
+    other.close()
+
+
 def test_a_certificate_nobody_vouches_for_is_not_trusted(upstream: Chaos) -> None:
     client = UpstreamClient(upstream.url, connections=1, timeout=0.5)
     with pytest.raises(UpstreamError) as raised:
