@@ -7,6 +7,7 @@ what gunicorn made of those very bytes is kept, so a remembered request cannot b
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,11 @@ MOST_SEEN = 4096
 #: What belongs to one request or one connection, and is filled in for each.
 _OF_ONE_REQUEST = ("unreader", "body", "peer_addr", "remote_addr")
 _OF_ONE_CALL = ("wsgi.input", "wsgi.early_hints", "gunicorn.socket", "REMOTE_ADDR", "REMOTE_PORT")
+
+
+def _one(value: Any) -> Any:
+    """Return the one string that all heads share, for they differ in little; what is no string as it is."""
+    return sys.intern(value) if type(value) is str else value
 
 
 class Head(NamedTuple):
@@ -76,8 +82,9 @@ class Heads:
                     self._seen.clear()
                 self._seen.add(seen)
                 return
-        attributes = {name: value for name, value in vars(request).items() if name not in _OF_ONE_REQUEST}
-        shared = {name: value for name, value in environ.items() if name not in _OF_ONE_CALL}
+        attributes = {name: _one(value) for name, value in vars(request).items() if name not in _OF_ONE_REQUEST}
+        attributes["headers"] = [(_one(name), _one(value)) for name, value in request.headers]
+        shared = {_one(name): _one(value) for name, value in environ.items() if name not in _OF_ONE_CALL}
         with self._lock:
             if len(self._known) >= MOST_HEADS:
                 del self._known[next(iter(self._known))]
