@@ -7,7 +7,6 @@ what gunicorn made of those very bytes is kept, so a remembered request cannot b
 from __future__ import annotations
 
 import io
-import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,14 +21,12 @@ MOST_HEADS, LONGEST_HEAD = 512, 2048
 #: Heads of which it is known that they came once.
 MOST_SEEN = 4096
 
+#: Strings of heads that are looked for to be shared.
+MOST_STRINGS = 1024
+
 #: What belongs to one request or one connection, and is filled in for each.
 _OF_ONE_REQUEST = ("unreader", "body", "peer_addr", "remote_addr")
 _OF_ONE_CALL = ("wsgi.input", "wsgi.early_hints", "gunicorn.socket", "REMOTE_ADDR", "REMOTE_PORT")
-
-
-def _one(value: Any) -> Any:
-    """Return the one string that all heads share, for they differ in little; what is no string as it is."""
-    return sys.intern(value) if type(value) is str else value
 
 
 class Head(NamedTuple):
@@ -59,6 +56,8 @@ class Heads:
         self._known: dict[tuple[Hashable, bytes], Head] = {}
         #: Hashes of heads seen once. Where each request has an identity of its own none comes again.
         self._seen: set[int] = set()
+        #: Strings that heads share, for they differ in little.
+        self._strings: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def find(self, server: Hashable, head: bytes) -> Head | None:
@@ -82,10 +81,20 @@ class Heads:
                     self._seen.clear()
                 self._seen.add(seen)
                 return
-        attributes = {name: _one(value) for name, value in vars(request).items() if name not in _OF_ONE_REQUEST}
-        attributes["headers"] = [(_one(name), _one(value)) for name, value in request.headers]
-        shared = {_one(name): _one(value) for name, value in environ.items() if name not in _OF_ONE_CALL}
+        one = self._one
         with self._lock:
+            if len(self._strings) >= MOST_STRINGS:
+                self._strings.clear()
+            attributes = {name: one(value) for name, value in vars(request).items() if name not in _OF_ONE_REQUEST}
+            attributes["headers"] = [(one(name), one(value)) for name, value in request.headers]
+            shared = {one(name): one(value) for name, value in environ.items() if name not in _OF_ONE_CALL}
             if len(self._known) >= MOST_HEADS:
                 del self._known[next(iter(self._known))]
             self._known[server, head] = Head(attributes, shared, reader.length)
+
+    def _one(self, value: Any) -> Any:
+        """Return the one string that is equal to this; what is no string as it is.
+
+        Not ``sys.intern``: in Python 3.12 what it is given stays for ever, and these strings are the clients'.
+        """
+        return self._strings.setdefault(value, value) if type(value) is str else value

@@ -11,6 +11,10 @@ from batching.errors import UpstreamBroke, UpstreamProtocolError
 BROKEN = "the upstream broke the connection before its answer was complete"
 #: Bytes of status lines and headers, those of interim (1xx) replies included.
 MAX_HEAD_BYTES = 65_536
+#: Headers of one reply.
+MAX_HEADERS = 100
+#: Bytes of framing and trailers for each byte of a body: a chunk of one byte comes in six.
+MOST_FRAMING = 8
 #: Bytes of a body that is not the one hoped for: an error text, ``/info``.
 MAX_TEXT_BYTES = 65_536
 
@@ -41,8 +45,8 @@ class ReplyReader:
         self._max_bytes = max_bytes
         self._limit = MAX_TEXT_BYTES
         self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._size = self._fed = 0
+        self._body = bytearray()
+        self._size = self._fed = self._count = 0
         self._problem = ""
         self._status = 0
         #: Whether the reply is whole, or as much of it as is wanted.
@@ -60,10 +64,9 @@ class ReplyReader:
                 raise UpstreamProtocolError("the upstream's answer is not proper HTTP") from problem
         if self._problem:
             raise UpstreamProtocolError(self._problem)
-        if not self._status:
-            self._fed += len(data)
-            if self._fed >= MAX_HEAD_BYTES:
-                raise UpstreamProtocolError("the upstream's answer has too many headers")
+        self._fed += len(data)
+        if not self.complete and self._fed >= MAX_HEAD_BYTES + self._size * (1 + MOST_FRAMING):
+            raise UpstreamProtocolError("the upstream's answer has too much beside its body")
 
     def end(self) -> None:
         """Take the end of the connection; raises ``UpstreamBroke`` if that makes the reply less than it has to be."""
@@ -71,7 +74,7 @@ class ReplyReader:
             raise UpstreamBroke(BROKEN)
         self.complete = True
         if "content-length" in self._headers or "transfer-encoding" in self._headers:
-            self._body = []
+            self._body.clear()
 
     def close(self) -> None:
         """Let go of the parser, which holds on to this in turn: broken connections are not left to the collector."""
@@ -79,7 +82,7 @@ class ReplyReader:
 
     def reply(self) -> Reply:
         """Return the complete reply."""
-        return Reply(self._status, self._headers, self._body[0] if len(self._body) == 1 else b"".join(self._body))
+        return Reply(self._status, self._headers, bytes(self._body))
 
     def reply_in_spite(self) -> Reply | None:
         """Return what a reply that cannot be read to its end says by its status alone; None if that is not enough."""
@@ -106,6 +109,9 @@ class ReplyReader:
         if self._status:  # a trailer, or no longer this reply
             return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self._count += 1
+        if self._count > MAX_HEADERS:
+            self._problem = "the upstream's answer has too many headers"
         known = self._headers.get(key)
         self._headers[key] = text if known is None else f"{known}, {text}"
 
@@ -119,18 +125,18 @@ class ReplyReader:
         self._status = status
         if self._is_exacting:
             self._limit = self._max_bytes or 0
-            self._problem = self._distrust()
+            self._problem = self._problem or self._distrust()
 
     def on_body(self, data: bytes) -> None:
         if self.complete:
             return
         self._size += len(data)
         if self._size <= self._limit:
-            self._body.append(data)
+            self._body += data
         elif self._is_exacting:
             self._problem = f"the upstream's answer is longer than {self._limit} bytes"
         else:
-            self._body.append(data[: self._limit - self._size])
+            self._body += data[: self._limit - self._size]
             self.complete = True
 
     def on_message_complete(self) -> None:

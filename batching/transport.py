@@ -1,6 +1,6 @@
 """HTTP exchanges over pooled connections, each bounded by an absolute deadline, whatever the other side sends.
 
-The session's pool makes and keeps the connections (addresses, TLS, certificates, reuse); what goes over them is ours.
+The session's pool keeps the connections and wraps them in TLS; whom they reach and trust and what they carry is ours.
 Taken through ``http.client``, ``urllib3`` and ``requests`` a call costs four times the processor time, most of it for
 headers (measured, docs/design.md), and the time-out of a socket would bound each single read only: a server
 that drips one byte a second would never be late.
@@ -36,6 +36,8 @@ CONNECT_TIMEOUT = 3.0
 STALE_WITHIN = 0.25
 #: Bytes read at once.
 CHUNK = 65_536
+#: What a connection says that the other side has closed.
+_CUT = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class StaleConnection(Exception):
@@ -61,16 +63,22 @@ class _Exchanging:
         self._buffer = memoryview(bytearray(CHUNK))
 
     def _new_conn(self) -> socket.socket:
-        """Try the host's addresses in turn, for ``open_by``; urllib3 would give each of them all the time."""
+        """Try the host's addresses in turn, for ``open_by``; urllib3 would give each of them all the time.
+
+        Each has its share of what is left, so that one that swallows packets does not hide the others.
+        """
         problem: Exception = TimeoutError("there is no time left")
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM
-        ):
-            sock = socket.socket(family, kind, protocol)
+        found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        for untried, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as failure:  # a kernel without IPv6, perhaps
+                problem = failure
+                continue
             try:
                 for option in self.socket_options:
                     sock.setsockopt(*option)
-                sock.settimeout(_left(self._connected_by) / 1000)
+                sock.settimeout(_left(self._connected_by) / 1000 / untried)
                 sock.connect(address)
                 sock.settimeout(_left(self._connected_by) / 1000)  # TLS shakes hands within what is left
             except OSError as failure:
@@ -96,7 +104,7 @@ class _Exchanging:
         self._connected_by = min(end, time.monotonic() + CONNECT_TIMEOUT)
         try:
             self.connect()
-        except (HTTPError, OSError) as problem:
+        except (HTTPError, OSError, UnicodeError) as problem:  # the last: a host name that cannot be one
             raise UpstreamUnavailable("the upstream cannot be reached", retry_after=1) from problem
 
     def exchange(self, request: bytes, end: float, max_bytes: int | None) -> tuple[Reply, bool]:
@@ -109,7 +117,7 @@ class _Exchanging:
         reader.expect(max_bytes)
         self._heard = is_sent = False
         try:
-            with suppress(ConnectionError):  # it may have answered before it hung up
+            with suppress(*_CUT):  # it may have answered before it hung up
                 is_sent = self._send(request, end)
             if not reader.has_begun:
                 self._wait(end)
@@ -120,7 +128,7 @@ class _Exchanging:
         except (UpstreamError, OSError) as problem:
             if (reply := reader.reply_in_spite()) is not None:
                 return reply, False
-            if self._heard and isinstance(problem, ConnectionError):
+            if self._heard and isinstance(problem, _CUT):
                 raise UpstreamBroke(BROKEN) from problem
             raise
         return reader.reply(), reader.reusable and is_sent
@@ -244,7 +252,7 @@ class ExchangeAdapter(HTTPAdapter):
         except TimeoutError as problem:
             raise UpstreamTimeout("the upstream did not answer in time") from problem
         except OSError as problem:
-            if has_served and isinstance(problem, ConnectionError) and time.monotonic() - began < STALE_WITHIN:
+            if has_served and isinstance(problem, _CUT) and time.monotonic() - began < STALE_WITHIN:
                 raise StaleConnection from problem
             raise UpstreamBroke(BROKEN) from problem
         finally:

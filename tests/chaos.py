@@ -264,7 +264,7 @@ def upgrade(exchange: Exchange) -> None:
 
 
 def many_headers(exchange: Exchange) -> None:
-    exchange.send(head(200, *[f"X-{number}: x" for number in range(20_000)], _length(exchange)) + exchange.proper)
+    exchange.send(head(200, *[f"X-{number}: x" for number in range(200)], _length(exchange)) + exchange.proper)
 
 
 def not_http(exchange: Exchange) -> None:

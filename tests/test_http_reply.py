@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batching.errors import UpstreamBroke, UpstreamProtocolError
-from batching.http_reply import MAX_HEAD_BYTES, MAX_TEXT_BYTES, Reply, ReplyReader
+from batching.http_reply import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TEXT_BYTES, Reply, ReplyReader
 from tests.chaos import chunked, framed, head
 
 BODY = b'[[0.25,"not looked at"]]'
@@ -104,10 +104,34 @@ def test_chunks_are_refused_when_there_are_too_many() -> None:
 def test_headers_may_take_so_much_and_no_more() -> None:
     rest = len(head(200, "X: ", "Content-Length: 0"))
     assert read(head(200, "X: " + "x" * (MAX_HEAD_BYTES - rest), "Content-Length: 0")).complete
-    with pytest.raises(UpstreamProtocolError, match="too many headers"):
+    with pytest.raises(UpstreamProtocolError, match="too much beside"):
         read(head(200, "X: " + "x" * MAX_HEAD_BYTES)[:-2])
     with pytest.raises(UpstreamProtocolError, match="too many headers"):
         read(*[head(103, "Link: </x>")] * MAX_HEAD_BYTES)
+    with pytest.raises(UpstreamProtocolError, match="too much beside"):
+        read(*[head(103)] * MAX_HEAD_BYTES)
+
+
+def test_there_may_be_so_many_headers_and_no_more() -> None:
+    fields = [f"X-{number}: x" for number in range(MAX_HEADERS - 1)]
+    assert read(head(200, "Content-Length: 0", *fields)).complete
+    with pytest.raises(UpstreamProtocolError, match="too many headers"):
+        read(head(200, "Content-Length: 0", *fields, "X: x"))
+
+
+def test_trailers_may_not_go_on_and_on() -> None:
+    start = head(200, "Transfer-Encoding: chunked") + b"2\r\n[]\r\n0\r\n"
+    assert read(start + b"X: y\r\n\r\n").complete
+    with pytest.raises(UpstreamProtocolError, match="too much beside"):
+        read(start + b"X: ", *[b"y" * 1000] * (MAX_HEAD_BYTES // 1000 + 1))
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_body_may_come_in_the_smallest_chunks(size: int) -> None:
+    chunk = b"%x\r\n%b\r\n" % (size, b"x" * size)
+    count = 2 * MAX_HEAD_BYTES // size
+    reader = read(head(200, "Transfer-Encoding: chunked"), *[chunk] * count, b"0\r\n\r\n", max_bytes=count * size)
+    assert reader.reply().body == b"x" * count * size
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gc
 import socket
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -516,7 +517,61 @@ def test_all_addresses_together_have_the_time_of_the_call(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(socket, "socket", Silent)
     assert_fails(connect("http://silent.test"), UpstreamUnavailable, 503)
-    assert len(waited) == 1
+    assert len(waited) == 3
+
+
+def test_an_address_that_swallows_packets_does_not_hide_the_next(
+    upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Swallowing(socket.socket):
+        def connect(self, address: Any) -> None:
+            if address[1] == 1:
+                time.sleep(self.gettimeout() or 0)
+                raise TimeoutError
+            super().connect(address)
+
+    ports = [1, int(upstream.url.rpartition(":")[2])]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "socket", Swallowing)
+    batch = batch_of("a")
+    assert client.send(batch) == own_vectors(batch)
+
+
+def test_where_the_kernel_knows_no_ipv6_the_other_addresses_are_tried(
+    upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnlyIPv4(socket.socket):
+        def __init__(self, family: int = -1, *args: Any, **kwargs: Any) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "no IPv6 here")
+            super().__init__(family, *args, **kwargs)
+
+    port = int(upstream.url.rpartition(":")[2])
+    found = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "socket", OnlyIPv4)
+    batch = batch_of("a")
+    assert client.send(batch) == own_vectors(batch)
+
+
+def test_a_host_name_that_cannot_be_one_is_an_upstream_out_of_reach(connect: Callable[..., UpstreamClient]) -> None:
+    client = connect("http://a..b")
+    assert_fails(client, UpstreamUnavailable, 503)
+    assert not client.is_healthy(1.0)
+
+
+def test_writing_ends_at_the_deadline_if_nobody_reads(
+    upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_nothing(stream: object) -> None:  # noqa: ARG001
+        upstream.stopping.wait(60)
+
+    monkeypatch.setattr(chaos, "_read_request", read_nothing)
+    assert_fails(client, UpstreamTimeout, 504, "a" * 20_000_000)
 
 
 def test_when_many_pooled_connections_are_stale_each_request_meets_only_one(
