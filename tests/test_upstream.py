@@ -567,7 +567,7 @@ def test_a_host_name_that_cannot_be_one_is_an_upstream_out_of_reach(connect: Cal
 def test_writing_ends_at_the_deadline_if_nobody_reads(
     upstream: Chaos, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read_nothing(stream: object) -> None:  # noqa: ARG001
+    def read_nothing(stream: object) -> None:
         upstream.stopping.wait(60)
 
     monkeypatch.setattr(chaos, "_read_request", read_nothing)

@@ -1,4 +1,7 @@
-"""Mutants that behave as the original does, so that no test can tell: module, line before, line after, and why."""
+"""Mutants that behave as the original does, so that no test can tell: place, line before, line after, and why.
+
+A place is a module, or a function of one where the same line elsewhere is another matter.
+"""
 
 #: How calls are ordered for a batch that has not room for all.
 CHOICE = (
@@ -27,11 +30,6 @@ EQUIVALENTS: dict[tuple[str, str, str], str] = {
         'call.results = [b""] * len(call.items)',
         'call.results = [b"XXXX"] * len(call.items)',
     ): "a place taken until the result comes; nobody sees the results of a call before all have come",
-    (
-        "batch_queue",
-        "call.taken = len(call.items)",
-        "call.taken = None",
-    ): "nobody asks how much of a call was taken once it has ended",
     (
         "batch_queue",
         "chooses = self.limits.max_padded_bytes > 0 and len(lane.calls) > 1 and self._has_choice(lane, most)",
@@ -73,7 +71,7 @@ EQUIVALENTS: dict[tuple[str, str, str], str] = {
         'self._checked_at = float("-INF")',
     ): "the same number",
     (
-        "monitor",
+        "monitor.UpstreamMonitor.__init__",
         "self._doubted = False",
         "self._doubted = True",
     ): "at the start there is no answer that could be doubted; the first look ends all doubts",

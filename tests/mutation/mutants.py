@@ -48,7 +48,8 @@ class Mutant:
             return False
         # Nobody asks whether a flag is the very object False.
         none_for_false = self.after == re.sub(r"(= ?)False", r"\1None", self.before)
-        return none_for_false or (self.module, self.before, self.after) in EQUIVALENTS
+        places = self.module, f"{self.module}.{self.function}"
+        return none_for_false or any((place, self.before, self.after) in EQUIVALENTS for place in places)
 
     @property
     def survived(self) -> bool:
