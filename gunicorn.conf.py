@@ -12,8 +12,10 @@ import logging
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 #: Seconds by which answers may be late when the service stops, on top of the longest deadline.
 STOP_MARGIN = 5.0
 METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+#: The signals that end a worker.
+ENDING = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
 
 
 def _remove_once(owner: int, directory: str) -> None:
@@ -120,6 +124,7 @@ def _announce(server: Arbiter) -> None:
 def on_starting(server: Arbiter) -> None:
     """Start the embedded server, if it is wanted, before the first worker is forked."""
     _ensure_upstream(server)
+    os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING))
 
 
 def on_reload(server: Arbiter) -> None:
@@ -144,6 +149,15 @@ def when_ready(server: Arbiter) -> None:
     if given.accesslog or given.max_requests:
         server.log.warning("an access log and max_requests have no effect here; see /metrics and the reply's headers")
     _announce(server)
+
+
+def pre_fork(server: Arbiter, worker: Worker) -> None:
+    """Hold back what would end the worker until it can hear it.
+
+    It is born with the master's handlers: a signal that came now would be put into a queue that nobody reads, and
+    the service would wait for this worker until ``graceful_timeout``. The master lets go right after the fork.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 
 
 def post_worker_init(worker: Worker) -> None:

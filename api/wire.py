@@ -45,11 +45,11 @@ class Connection(gthread.TConn):  # type: ignore[misc]
     initialized: bool
 
     def __init__(
-        self, *args: Any, linger: Callable[[Connection], None], readers: set[Connection], heads: Heads
+        self, *args: Any, linger: Callable[[Connection], None], readers: set[Unreader], heads: Heads
     ) -> None:
         """``linger`` takes the connection over when it is to be closed gracefully.
 
-        ``readers`` holds the connection while somebody waits for the rest of a request; ``heads`` is everybody's.
+        ``readers`` holds what reads it while somebody waits for the rest of a request; ``heads`` is everybody's.
         """
         super().__init__(*args)
         self._linger = linger
@@ -71,7 +71,7 @@ class Connection(gthread.TConn):  # type: ignore[misc]
             # The kernel's own time-outs: unlike Python's they cost no system call for each read and write.
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(IDLE_PATIENCE))
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send_timeout))
-            self.parser = _Parser(self, self._readers)
+            self.parser = _Parser(self.cfg, self.sock, self.client, self._readers)
         if self._peeked:
             self.parser.unreader.unread(self._peeked)
             self._peeked = b""
@@ -167,20 +167,9 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         except OSError:
             return True
 
-    def give_up_reading(self) -> None:
-        """Treat the request that is arriving as too slow, now."""
-        self.parser.unreader.deadline = 0.0
-        self.stop_reading()
-
-    @property
-    def read_until(self) -> float:
-        """When the request that is arriving becomes too slow."""
-        return float(self.parser.unreader.deadline)
-
     def stop_reading(self) -> None:
         """Let whoever reads from it see its end; writing goes on."""
-        with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RD)
+        _stop_reading(self.sock)
 
     def close(self, graceful: bool = False) -> None:
         if graceful:
@@ -219,19 +208,22 @@ def _seconds(timeval: bytes) -> float:
     return float(whole + part / 1e6)
 
 
-class _Unreader(SocketUnreader):  # type: ignore[misc]
-    """Reads from a client until an absolute deadline; the socket itself gives up now and then, to look at the clock."""
+class Unreader(SocketUnreader):  # type: ignore[misc]
+    """Reads from a client until an absolute deadline; the socket itself gives up now and then, to look at the clock.
 
-    def __init__(self, conn: Connection, readers: set[Connection]) -> None:
-        super().__init__(conn.sock)
+    It does not know its connection: a cycle of the two would outlive both until a garbage collection.
+    """
+
+    def __init__(self, sock: socket.socket, readers: set[Unreader]) -> None:
+        super().__init__(sock)
+        #: The monotonic moment when the request that is arriving becomes too slow.
         self.deadline = 0.0
-        self._conn = conn
         self._readers = readers
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Called only where a request did not come in one piece."""
         size = min(max(self.mxchunk, size_hint or 0), self.max_body_chunk)
-        self._readers.add(self._conn)
+        self._readers.add(self)
         try:
             while True:
                 if time.monotonic() >= self.deadline:
@@ -241,7 +233,17 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]
                     if data or time.monotonic() < self.deadline:
                         return data
         finally:
-            self._readers.discard(self._conn)
+            self._readers.discard(self)
+
+    def give_up(self) -> None:
+        """Treat the request that is arriving as too slow, now."""
+        self.deadline = 0.0
+        _stop_reading(self.sock)
+
+
+def _stop_reading(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RD)
 
 
 class _Request(Request):  # type: ignore[misc]
@@ -253,9 +255,9 @@ class _Request(Request):  # type: ignore[misc]
 class _Parser(RequestParser):  # type: ignore[misc]
     mesg_class = _Request
 
-    def __init__(self, conn: Connection, readers: set[Connection]) -> None:
-        super().__init__(conn.cfg, conn.sock, conn.client)
-        self.unreader = _Unreader(conn, readers)
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, readers: set[Unreader]) -> None:
+        super().__init__(cfg, sock, client)
+        self.unreader = Unreader(sock, readers)
 
 
 class OwnHeaders(list[tuple[str, str]]):

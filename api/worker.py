@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -22,7 +23,7 @@ from api.body import TooSlowError
 from api.errors import ERROR_TYPES, error_body, retry_after_header
 from api.heads import Heads
 from api.request_id import new_request_id
-from api.wire import Connection, is_whole
+from api.wire import Connection, Unreader, is_whole
 from batching import relay
 from config import idle_threads
 from config.active import active
@@ -58,6 +59,8 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        #: The app, once it is loaded: a signal may come before.
+        self.wsgi: Any = None
         settings = active()
         self._read_timeout = settings.read_timeout
         self._idle_limit = idle_threads(settings)
@@ -72,8 +75,8 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
         #: add and remove their own: single operations on a set, atomic by themselves.
         self._attended: set[Connection] = set()
         self._idle: set[Connection] = set()
-        #: Those whose request is slow to arrive: they hold threads, but no place in the queue.
-        self._readers: set[Connection] = set()
+        #: What reads the requests that are slow to arrive: those hold threads, but no place in the queue.
+        self._readers: set[Unreader] = set()
         self._heads = Heads()
         #: Connections with a request that no thread has been asked to serve yet, and how many connections are with
         #: the threads. The main thread's own.
@@ -169,8 +172,8 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
         """Where threads run short, those who are slow to send give theirs up, the slowest first."""
         short = self._in_pool + len(self._ready) + LEAST_SPARE_THREADS - self.cfg.threads
         if short > 0 and self._readers:
-            for conn in sorted(self._readers.copy(), key=lambda conn: conn.read_until)[:short]:
-                conn.give_up_reading()
+            for reader in sorted(self._readers.copy(), key=lambda reader: reader.deadline)[:short]:
+                reader.give_up()
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         self._in_pool -= 1
@@ -309,6 +312,11 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
             util.write_nonblock(client, _answer(status, reason, text))
 
     # ---- the end --------------------------------------------------------------------------------
+
+    def init_signals(self) -> None:
+        """Hear from now on what ends a worker: what came since the fork was held back (``pre_fork``)."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT})
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         if self.alive and (proxy := self._proxy()) is not None:

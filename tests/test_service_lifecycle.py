@@ -153,6 +153,31 @@ def test_ctrl_c_waits_for_no_upstream_that_hangs_and_no_client_that_is_slow(
         assert psutil.wait_procs(tree, 5)[1] == []
 
 
+#: gunicorn's settings, with a worker that goes on only once it has been told to end; or after a while, if it never is.
+BORN_TO_DIE = """
+import runpy, signal, time
+globals().update(runpy.run_path({settings!r}))
+
+def post_fork(server, worker):
+    end = time.monotonic() + 5
+    print("forked", flush=True)
+    while signal.SIGTERM not in signal.sigpending() and time.monotonic() < end:
+        time.sleep(0.001)
+"""
+
+
+def test_sigterm_reaches_a_worker_that_was_forked_a_moment_ago(upstream: StubUpstream, tmp_path: Path) -> None:
+    file = tmp_path / "born_to_die.py"
+    file.write_text(BORN_TO_DIE.format(settings=str(ROOT / "gunicorn.conf.py")), encoding="utf-8")
+    command = ("-m", "gunicorn", "-c", str(file), "app:create_app()")
+    service = Service(tmp_path, command=command, inference_url=upstream.url)
+    try:
+        eventually(lambda: "forked" in service.log)
+        assert service.stop() == 0, service.log
+    finally:
+        service.__exit__()
+
+
 def test_a_worker_that_was_killed_is_replaced(upstream: StubUpstream, tmp_path: Path) -> None:
     with Service(tmp_path, inference_url=upstream.url) as service:
         (worker,) = service.workers
