@@ -86,7 +86,11 @@ class _Exchanging:
                 sock.close()
             else:
                 return sock
-        raise problem
+        try:
+            raise problem
+        finally:
+            # Or it, and through its traceback all that the callers held, would live until a garbage collection.
+            del problem
 
     def close(self) -> None:
         super().close()  # type: ignore[misc]

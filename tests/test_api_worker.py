@@ -8,6 +8,7 @@ import selectors
 import socket
 import struct
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,6 +65,18 @@ def test_a_silent_connection_is_closed_when_patience_ends(worker: ProxyWorker) -
         worker.murder_pending()
         assert (worker.nr_conns, worker._silent) == (0, {})
         assert client.recv(1) == b""
+
+
+def test_a_connection_that_has_been_served_leaves_nothing_for_the_collector(worker: ProxyWorker) -> None:
+    with connected(worker):
+        (conn,) = worker._silent
+        worker._on_first_byte(conn, conn.sock)
+        worker._ready.clear()
+        conn.attend(send_timeout=1.0)
+        worker._drop(conn)
+        ended = weakref.ref(conn)
+        del conn
+    assert ended() is None
 
 
 def test_a_worker_that_stops_waits_for_silent_connections_no_longer_than_for_idle_ones(worker: ProxyWorker) -> None:

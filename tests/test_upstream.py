@@ -605,6 +605,19 @@ def test_a_connection_leaves_nothing_for_the_collector(
     assert len(readers) <= 1
 
 
+def test_a_refused_connection_leaves_nothing_for_the_collector(connect: Callable[..., UpstreamClient]) -> None:
+    client = connect(chaos.closed_port())
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(UpstreamUnavailable):
+            client.send(batch_of("a"))
+        problems = [each for each in gc.get_objects() if isinstance(each, ConnectionRefusedError)]
+    finally:
+        gc.enable()
+    assert problems == []
+
+
 def test_an_answer_nobody_asked_for_is_not_taken_for_the_next(upstream: Chaos, client: UpstreamClient) -> None:
     upstream.script(*[chaos.extra_bytes] * 5)
     for number in range(6):
