@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 #: Seconds by which answers may be late when the service stops, on top of the longest deadline.
 STOP_MARGIN = 5.0
 METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-#: The signals that end a worker.
-ENDING = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
 
 
 def _remove_once(owner: int, directory: str) -> None:
@@ -124,7 +122,7 @@ def _announce(server: Arbiter) -> None:
 def on_starting(server: Arbiter) -> None:
     """Start the embedded server, if it is wanted, before the first worker is forked."""
     _ensure_upstream(server)
-    os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING))
+    os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_SETMASK, ()))
 
 
 def on_reload(server: Arbiter) -> None:
@@ -157,7 +155,7 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
     It is born with the master's handlers: a signal that came now would be put into a queue that nobody reads, and
     the service would wait for this worker until ``graceful_timeout``. The master lets go right after the fork.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT})
 
 
 def post_worker_init(worker: Worker) -> None:

@@ -316,7 +316,7 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
     def init_signals(self) -> None:
         """Hear from now on what ends a worker: what came since the fork was held back (``pre_fork``)."""
         super().init_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         if self.alive and (proxy := self._proxy()) is not None:
