@@ -10,7 +10,9 @@ import msgspec
 from batching.errors import UpstreamProtocolError
 
 _array_of_raw = msgspec.json.Decoder(list[msgspec.Raw])
-_NUMBER_CHARACTERS = b"0123456789+-.eE, \t\r\n"
+_OPENING = ord("[")
+#: In valid JSON only strings, objects, null, true and false have these: each of them has at least one.
+_OF_OTHERS = (b'"', b"{", b"u", b"l")
 
 
 def split_vectors(body: bytes, count: int) -> tuple[list[bytes], int]:
@@ -25,10 +27,12 @@ def split_vectors(body: bytes, count: int) -> tuple[list[bytes], int]:
         raise UpstreamProtocolError(f"the upstream's answer is not a JSON array: {problem}") from problem
     if len(vectors) != count:
         raise UpstreamProtocolError(f"the upstream answered {len(vectors)} vectors for {count} inputs")
+    # The syntax is known to be valid: what is no string, no word and holds no array within is an array of numbers. A
+    # search for one byte takes a fiftieth of the time of any look at each byte, such as counting commas.
+    holds_others = any(sign in body for sign in _OF_OTHERS)
     dimension = vectors[0].count(b",") + 1
     for vector in vectors:
-        # The syntax is known to be valid. With the characters of numbers gone, an array of numbers is `[]`.
-        if vector.translate(None, _NUMBER_CHARACTERS) != b"[]" or (dimension == 1 and _is_empty(vector)):
+        if holds_others or vector[0] != _OPENING or vector.find(b"[", 1) >= 0 or (dimension == 1 and _is_empty(vector)):
             raise UpstreamProtocolError("the upstream's answer holds something that is not a vector of numbers")
         if vector.count(b",") + 1 != dimension:
             raise UpstreamProtocolError("the upstream's answer mixes vectors of different dimensions")
