@@ -232,7 +232,8 @@ class ProxyWorker(gthread.ThreadWorker):  # type: ignore[misc]
         self._attended.add(conn)
         try:
             conn.attend(self._read_timeout)
-            with relay.later():
+            # Flask makes a context of the app for each request that finds none: one a connection will do.
+            with relay.later(), self.wsgi.app_context():
                 while (watch := self._await_request(conn)) is None:
                     if not self._serve(conn):
                         return False
