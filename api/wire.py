@@ -44,9 +44,7 @@ class Connection(gthread.TConn):  # type: ignore[misc]
 
     initialized: bool
 
-    def __init__(
-        self, *args: Any, linger: Callable[[Connection], None], readers: set[Unreader], heads: Heads
-    ) -> None:
+    def __init__(self, *args: Any, linger: Callable[[Connection], None], readers: set[Unreader], heads: Heads) -> None:
         """``linger`` takes the connection over when it is to be closed gracefully.
 
         ``readers`` holds what reads it while somebody waits for the rest of a request; ``heads`` is everybody's.
