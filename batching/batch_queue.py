@@ -17,6 +17,7 @@ from batching.errors import (
     ClientGone,
     DeadlineExceeded,
     Hopeless,
+    InDoubt,
     Overloaded,
     ProxyError,
     ShuttingDown,
@@ -201,8 +202,9 @@ class BatchQueue:
         """End the batch with one result per item, or with ``error`` for all; return the calls that ended.
 
         With results, ``errors`` holds those of single items, by their position; a call of several items ends with
-        the first that concerns it. The caller wakes them (``relay.wake``), outside the lock. A batch that has been
-        settled already (its thread was given up for dead) changes nothing.
+        the first that concerns it, unless all that concern it are ``InDoubt`` and it can wait: then it goes back, to
+        have its items sent alone. The caller wakes the others (``relay.wake``), outside the lock. A batch that has
+        been settled already (its thread was given up for dead) changes nothing.
         """
         with self._lock:
             if batch not in self._batches:
@@ -215,8 +217,14 @@ class BatchQueue:
             for call, start, stop in batch.parts:
                 count = stop - start
                 if not call.done:
-                    if errors and (own := [errors[at] for at in range(position, position + count) if at in errors]):
-                        self._drop(call, own[0], wake=False)
+                    if errors and (own := [at for at in range(position, position + count) if at in errors]):
+                        told = [errors[at] for at in own]
+                        if self._may_return(call, stop, told, now):
+                            first = own[0] - position
+                            self._deliver(call, start, (results or [])[position : position + first])
+                            self._return(call, start + first, now)
+                        else:
+                            self._drop(call, next((e for e in told if type(e) is not InDoubt), told[0]), wake=False)
                     elif results is not None:
                         self._deliver(call, start, results[position : position + count])
                     else:
@@ -496,6 +504,28 @@ class BatchQueue:
             self._close_gap(lane)
         if wake:
             call.event.set()
+
+    def _may_return(self, call: Call, stop: int, errors: Iterable[ProxyError], now: float) -> bool:
+        """Whether items of the call, up to ``stop`` of them and ended by ``errors``, can be sent again."""
+        lane = self._lanes.get(call.key)
+        needed = lane.latency if lane is not None else 0.0
+        return (
+            stop == len(call.items)  # else the rest still waits in the lane that the call has to leave
+            and now + needed < call.deadline
+            and all(isinstance(each, InDoubt) for each in errors)
+        )
+
+    def _return(self, call: Call, first: int, now: float) -> None:
+        """Let the items of the call from ``first`` on wait again, for a batch of their own each."""
+        call.key = call.key.apart
+        call.taken = first
+        count = len(call.items) - first
+        lane = self._busy.get(call.key) or self._open(call.key)
+        lane.calls = deque(by_age([*lane.calls, call]))
+        lane.oldest = lane.calls[0].arrived
+        self.queued_items += count
+        self._resize(lane, count, sum(map(len, call.items[first:])))
+        lane.timing.arrived(lane, count, now)
 
     def _end(self, call: Call) -> None:
         call.done = True

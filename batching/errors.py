@@ -10,7 +10,7 @@
                                                             UpstreamUnavailable, UpstreamTimeout,
                                                             UpstreamOverloaded, UpstreamRejected,
                                                             UpstreamProtocolError, UpstreamBroke,
-                                                            Unresolved
+                                                            Unresolved, InDoubt
 
 ``status`` is the HTTP status, ``error_type`` the word Text Embeddings Inference (TEI) uses for it,
 ``outcome`` the label under which metrics count the items.
@@ -98,6 +98,10 @@ class Unresolved(ProxyError):
     status = 503
     error_type = "Unhealthy"
     outcome = "unresolved"
+
+
+class InDoubt(Unresolved):
+    """The same, while the upstream may still be asked about this input alone; the client is told only if it is not."""
 
 
 class UpstreamError(ProxyError):

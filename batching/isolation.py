@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from batching.bisection import Bisection, most_calls
 from batching.budget import Budget
-from batching.errors import ProxyError, Unresolved, UpstreamProtocolError, UpstreamRejected
+from batching.errors import InDoubt, ProxyError, Unresolved, UpstreamProtocolError, UpstreamRejected
 from batching.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 #: Extra calls that each ordinary call allows, and those allowed at the start: however much poison comes, at least half
 #: of the upstream's calls are ordinary ones.
 ISOLATION_SHARE, ISOLATION_FLOOR = 1.0, 64.0
-
+#: Share of a batch that may be in doubt after a search for the proxy to ask about each: beyond it most of the batch is
+#: guilty, and to ask would spend what is left for those who are not.
+FEW_IN_DOUBT = 0.75
 
 #: Takes the position of a first item, and results from there on.
 Deliver = Callable[[int, list[bytes]], None]
@@ -57,9 +59,10 @@ class Isolation:
 
     def passed(self, batch: Batch) -> None:
         """Count a batch that the upstream took as it was."""
-        self._budget.earn()
-        if batch.key.alone:
+        if batch.key.alone:  # the end of a search rather than an ordinary call
             self.verdicts.clear(batch.key.together, batch.items[0])
+        else:
+            self._budget.earn()
 
     def resolve(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
         """Find out who of a refused batch is guilty; ``refusal`` is the upstream's answer to the whole of it.
@@ -74,7 +77,7 @@ class Isolation:
             return Outcomes([b""] * size, {0: refusal.in_full()})
         # Searches must not take the upstream for themselves. The wait ends by the deadline.
         if not self._turns.acquire(timeout=max(0.0, batch.deadline - self._clock.now())):
-            return Outcomes([b""] * size, dict.fromkeys(range(size), self._unresolved()))
+            return Outcomes([b""] * size, dict.fromkeys(range(size), _told(Unresolved)))
         try:
             return self._search(batch, refusal, deliver)
         finally:
@@ -87,17 +90,18 @@ class Isolation:
         left = most_calls(size)
         # 413 may mean that only the sum was too large: then both halves may be clean.
         blames_one = refusal.status != 413
-        while left and (group := bisection.next()) is not None:
+        well = True
+        while well and left and (group := bisection.next()) is not None:
             if not self._budget.spend():
-                self._leave(batch, outcomes, group)
-                break
-            left -= 1
-            if not self._ask(batch, group, bisection, outcomes, blames_one=blames_one):
-                break
+                well = False
+                self._leave(batch, outcomes, range(*group))
+            else:
+                left -= 1
+                well = self._ask(batch, group, bisection, outcomes, blames_one=blames_one)
             if group.start not in outcomes.errors and outcomes.results[group.start]:
                 deliver(group.start, outcomes.results[group.start : group.stop])
-        for group in bisection.unresolved():
-            self._leave(batch, outcomes, group)
+        in_doubt = [position for group in bisection.unresolved() for position in range(*group)]
+        self._leave(batch, outcomes, in_doubt, may_return=well and len(in_doubt) <= FEW_IN_DOUBT * size)
         return outcomes
 
     def _ask(self, batch: Batch, group: Group, bisection: Bisection, outcomes: Outcomes, *, blames_one: bool) -> bool:
@@ -121,16 +125,20 @@ class Isolation:
         bisection.clean(group, implies_other=blames_one)
         return True
 
-    def _leave(self, batch: Batch, outcomes: Outcomes, group: Group) -> None:
-        """Give up on a group: it is told to come again, and will then travel alone."""
-        unresolved = self._unresolved()
-        for position in range(group.start, group.stop):
-            outcomes.errors[position] = unresolved
+    def _leave(self, batch: Batch, outcomes: Outcomes, positions: Iterable[int], *, may_return: bool = False) -> None:
+        """Give up on the inputs at these positions: each travels alone from now on.
+
+        ``may_return``: at once, without a word to its client, as far as the budget allows a call for each.
+        """
+        for position in positions:
+            returns = may_return and self._budget.spend()
+            outcomes.errors[position] = _told(InDoubt if returns else Unresolved)
             self.verdicts.suspect(batch.key.together, batch.items[position])
 
-    @staticmethod
-    def _unresolved() -> Unresolved:
-        return Unresolved(
-            "the upstream refused the batch that this input was in, and could not be asked about each; try again",
-            retry_after=1,
-        )
+
+def _told(error: type[Unresolved]) -> Unresolved:
+    """Return what the client of an input is told that could not be cleared."""
+    return error(
+        "the upstream refused the batch that this input was in, and could not be asked about each; try again",
+        retry_after=1,
+    )

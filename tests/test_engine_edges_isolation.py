@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batching import Batch
-from batching.errors import Unresolved, UpstreamError, UpstreamProtocolError, UpstreamRejected
+from batching.bisection import most_calls
+from batching.errors import InDoubt, Unresolved, UpstreamError, UpstreamProtocolError, UpstreamRejected
 from batching.isolation import Isolation, Outcomes
 from tests.fakes import KEY, FakeClock, FakeUpstream, call_of, items_of, vector_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batching import BatchKey
 
 REFUSAL = UpstreamRejected("refused", status=422, words="the upstream's own")
@@ -109,7 +112,7 @@ def test_who_cannot_be_asked_about_is_told_to_come_again_and_suspected() -> None
     assert outcomes.results == [b""] * 3
     assert sorted(outcomes.errors) == [0, 1, 2]
     for error in outcomes.errors.values():
-        assert isinstance(error, Unresolved)
+        assert type(error) is Unresolved
         assert error.retry_after == 1
     assert bench.known("a", "b", "c") == [(False, True)] * 3
     assert bench.upstream.batches == []
@@ -124,9 +127,52 @@ def test_a_search_whose_budget_ends_keeps_what_it_found() -> None:
     batch = bench.batch("a", "b", "c", "d")
     outcomes = bench.resolve(batch)
     assert outcomes.results == [*results_of(batch)[:2], b"", b""]
-    assert sorted(outcomes.errors) == [2, 3]
+    assert {position: type(error) for position, error in outcomes.errors.items()} == {2: Unresolved, 3: Unresolved}
     assert bench.known("a", "b", "c", "d") == [(False, False), (False, False), (False, True), (False, True)]
     assert len(bench.upstream.batches) == 1
+
+
+SIXTEEN = [f"text {number}" for number in range(16)]
+
+
+def left_by(bench: Bench) -> dict[int, type[Unresolved]]:
+    """Search a batch of sixteen; say where and how inputs were left in doubt."""
+    errors = bench.resolve(bench.batch(*SIXTEEN)).errors.items()
+    return {position: type(error) for position, error in errors if isinstance(error, Unresolved)}
+
+
+@pytest.mark.parametrize(
+    ("guilty", "left", "told"),
+    [
+        ((0, 2, 4, 8), [0, 1, 2, 3, 4, 5, 8, 9], InDoubt),
+        ((0, 2, 4, 8, 12), [0, 1, 2, 3, 4, 5, 8, 9, 12, 13, 14, 15], InDoubt),
+        (range(0, 16, 2), list(range(16)), Unresolved),
+    ],
+    ids=["half", "as many as may be asked about", "all"],
+)
+def test_those_in_doubt_when_the_calls_are_spent_may_return_unless_most_are(
+    guilty: Sequence[int], left: list[int], told: type[Unresolved]
+) -> None:
+    bench = Bench(*(SIXTEEN[position] for position in guilty))
+    assert left_by(bench) == dict.fromkeys(left, told)
+    assert len(bench.upstream.batches) == most_calls(16)
+    assert bench.known(*(SIXTEEN[position] for position in left)) == [(False, True)] * len(left)
+
+
+def test_no_more_return_than_the_budget_has_calls_for() -> None:
+    bench = Bench(*(SIXTEEN[position] for position in (0, 2, 4, 8)))
+    while bench.isolation._budget.spend():
+        pass
+    for _ in range(most_calls(16) + 3):
+        bench.isolation._budget.earn()
+    assert list(left_by(bench).values()) == [InDoubt] * 3 + [Unresolved] * 5
+    assert not bench.isolation._budget.spend()
+
+
+def test_trouble_in_the_last_call_of_a_search_lets_nobody_return() -> None:
+    bench = Bench(*(SIXTEEN[position] for position in (0, 2, 4, 8)))
+    bench.upstream.accidents = {most_calls(16): UpstreamError("500")}
+    assert set(left_by(bench).values()) == {Unresolved}
 
 
 def test_trouble_ends_the_search_and_is_told_to_those_who_were_asked_about() -> None:
@@ -138,7 +184,7 @@ def test_trouble_ends_the_search_and_is_told_to_those_who_were_asked_about() -> 
     assert len(bench.upstream.batches) == 2
     assert outcomes.results == [*results_of(batch)[:2], b"", b""]
     assert outcomes.errors[2] is trouble
-    assert isinstance(outcomes.errors[3], Unresolved)
+    assert type(outcomes.errors[3]) is Unresolved
     assert sorted(outcomes.errors) == [2, 3]
     assert bench.known("c", "d") == [(False, False), (False, True)]
 
@@ -181,7 +227,7 @@ def test_who_waits_in_vain_for_another_search_to_end_is_told_to_come_again(now: 
     assert waits == [pytest.approx(max(0.0, deadline - now))]
     assert outcomes.results == [b"", b""]
     assert sorted(outcomes.errors) == [0, 1]
-    assert all(isinstance(error, Unresolved) for error in outcomes.errors.values())
+    assert all(type(error) is Unresolved for error in outcomes.errors.values())
     assert bench.upstream.batches == []
 
 
@@ -224,4 +270,6 @@ def test_each_batch_that_is_taken_pays_for_one_call_of_a_search() -> None:
         pass
     bench.isolation.passed(bench.batch("a"))
     assert bench.isolation._budget.spend()
+    assert not bench.isolation._budget.spend()
+    bench.isolation.passed(bench.batch("a", key=KEY.apart))  # a call of its own is itself what a search left over
     assert not bench.isolation._budget.spend()

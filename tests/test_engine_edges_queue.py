@@ -13,6 +13,7 @@ from batching.errors import (
     ClientGone,
     DeadlineExceeded,
     Hopeless,
+    InDoubt,
     Overloaded,
     ProxyError,
     ShuttingDown,
@@ -627,3 +628,148 @@ def test_what_the_upstream_refused_counts_as_guilty(clock: FakeClock, others: li
     refusal = UpstreamRejected("no", status=422)
     queue.settle(batch, results_of(batch), refusal, dict(enumerate([refusal, *others])))
     assert lane_of(queue).guilty_share == pytest.approx((1 - (1 - GUILT_WEIGHT) ** 4) * guilty / 4)
+
+
+# Those who return from a search
+
+
+IN_DOUBT = InDoubt("in doubt", retry_after=1)
+
+
+def leave(queue: BatchQueue, batch: Batch, *positions: int, error: ProxyError = IN_DOUBT) -> list[Call]:
+    """Settle a refused batch with the items at these positions in doubt; return the calls that ended."""
+    results = results_of(batch)
+    return queue.settle(batch, results, UpstreamRejected("no", status=422), dict.fromkeys(positions, error))
+
+
+def test_who_is_in_doubt_returns_to_travel_alone_and_gets_its_vector(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=3)
+    calls = [put(queue, text) for text in ("a", "bb", "ccc")]
+    batch = take(queue)
+    assert leave(queue, batch, 1, 2) == [calls[0]]
+    lane = lane_of(queue, KEY.apart)
+    assert (queue.calls, queue.queued_items, queue.in_flight_items) == (2, 2, 0)
+    assert (lane.waiting, lane.waiting_bytes, lane.is_full, lane.oldest) == (2, 4 + 5, True, 0.0)
+    for call in calls[1:]:
+        assert not call.event.is_set()
+        batch = take(queue)
+        assert (batch.key, batch.items) == (KEY.apart, call.items)
+        assert succeed(queue, batch) == [call]
+        assert call.results == [vector_of(item) for item in call.items]
+    assert (queue.calls, queue.queued_items, lane.waiting) == (0, 0, 0)
+
+
+def test_those_who_return_stand_in_the_order_in_which_they_came(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    calls = []
+    for moment in range(4):
+        clock.time = float(moment)
+        calls.append(put(queue, f"text {moment}"))
+    first, second = take(queue), take(queue)
+    leave(queue, second, 0, 1)
+    leave(queue, first, 0, 1)
+    lane = lane_of(queue, KEY.apart)
+    assert (list(lane.calls), lane.oldest) == (calls, 0.0)
+
+
+def test_the_timing_is_told_of_those_who_return(clock: FakeClock) -> None:
+    told = []
+
+    class Listening(FixedTiming):
+        def arrived(self, lane: LaneState, count: int, now: float) -> None:
+            told.append((lane, count, now))
+
+    queue = queue_of(clock, max_batch_size=3, timing=lambda: Listening(0.0))
+    put(queue, "a", "b")
+    put(queue, "c")
+    batch = take(queue)
+    clock.time = 1.0
+    leave(queue, batch, 0, 1)
+    assert told[-1] == (lane_of(queue, KEY.apart), 2, 1.0)
+
+
+def test_a_call_of_several_returns_from_the_first_in_doubt_on(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=4)
+    call = put(queue, "a", "b", "c")
+    other = put(queue, "d")
+    assert leave(queue, take(queue), 1) == [other]
+    assert (call.taken, call.missing, queue.queued_items) == (1, 2, 2)
+    assert lane_of(queue, KEY.apart).waiting_bytes == 3 + 3
+    for _ in range(2):
+        batch = take(queue)
+        assert len(batch.items) == 1
+        succeed(queue, batch)
+    assert call.results == [vector_of(item) for item in call.items]
+
+
+def test_the_rest_of_a_call_returns_while_its_first_part_is_still_under_way(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    call = put(queue, "a", "b", "c")
+    put(queue, "d")
+    first, second = take(queue), take(queue)
+    leave(queue, second, 0)
+    succeed(queue, first)
+    assert not call.done
+    assert succeed(queue, take(queue)) == [call]
+    assert call.results == [vector_of(item) for item in call.items]
+
+
+def test_a_call_whose_rest_still_waits_elsewhere_is_told_to_come_again(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    call = put(queue, "a", "b", "c")
+    assert leave(queue, take(queue), 1) == [call]
+    assert call.error is IN_DOUBT
+    assert (queue.calls, queue.queued_items) == (0, 0)
+
+
+def test_who_could_not_be_answered_in_time_is_told_to_come_again(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    put(queue, "teaches that a batch", "takes two seconds")
+    batch = take(queue)
+    clock.time = 2.0
+    succeed(queue, batch)
+    early = call_of("early", deadline=4.0)
+    late = call_of("late", deadline=4.1)
+    for call in (early, late):
+        queue.put(call)
+    assert leave(queue, take(queue), 0, 1) == [early]
+    assert early.error is IN_DOUBT
+    assert not late.done
+
+
+def test_a_verdict_on_one_text_of_a_call_outweighs_that_others_are_in_doubt(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=4)
+    call = put(queue, "a", "b", "c")
+    put(queue, "d")
+    refusal = UpstreamRejected("too long", status=422)
+    queue.settle(take(queue), [b""] * 4, refusal, {0: IN_DOUBT, 1: refusal, 2: IN_DOUBT})
+    assert call.error is refusal
+
+
+def test_who_is_told_to_come_again_does_not_return(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    call = put(queue, "a", "b")
+    unresolved = Unresolved("no calls left", retry_after=1)
+    assert leave(queue, take(queue), 0, error=unresolved) == [call]
+    assert call.error is unresolved
+
+
+def test_who_returned_may_give_up(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    calls = [put(queue, "a"), put(queue, "b")]
+    leave(queue, take(queue), 0, 1)
+    for call in calls:
+        assert queue.abandon(call, DeadlineExceeded("too late"))
+    lane = lane_of(queue, KEY.apart)
+    assert (queue.calls, queue.queued_items, lane.waiting, lane.waiting_bytes, lane.oldest) == (0, 0, 0, 0, NEVER)
+
+
+def test_who_returns_while_the_service_stops_is_served_all_the_same(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    call = put(queue, "a")
+    put(queue, "b")
+    batch = take(queue)
+    queue.close()
+    leave(queue, batch, 0)
+    assert succeed(queue, take(queue)) == [call]
+    assert queue.take() is None

@@ -6,6 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batching import Batcher, BatchKey, FixedTiming, SystemClock
 from batching.bisection import most_calls
@@ -107,6 +109,33 @@ def test_a_batch_that_is_all_poison_ends_within_the_bound(clock: FakeClock) -> N
         verdict = bench.verdict_on(call)
         assert isinstance(verdict, Unresolved | UpstreamRejected)
         assert isinstance(verdict, UpstreamRejected) or verdict.retry_after
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(guilty=st.sets(st.integers(0, 31), max_size=5))
+def test_whoever_is_guilty_everybody_is_told_what_became_of_their_own_text(guilty: set[int]) -> None:
+    """The search may end before all are cleared: then the others are asked about alone, and no client hears of it."""
+    clock = FakeClock()
+    texts = texts_of(32)
+    bench = Bench(PickyUpstream(clock, poison=[texts[position] for position in guilty]), clock)
+    calls = [bench.submit(text) for text in texts]
+    bench.run()
+    assert {position for position, call in enumerate(calls) if bench.verdict_on(call)} == guilty
+    assert all(isinstance(calls[position].error, UpstreamRejected) for position in guilty)
+    search = [batch for batch in bench.upstream.batches if batch.reason == "isolation"]
+    assert len(search) <= most_calls(32)
+    assert all(len(batch.items) == 1 for batch in bench.upstream.batches[1 + len(search) :])
+
+
+def test_a_client_of_several_texts_that_are_in_doubt_gets_its_own_vectors(clock: FakeClock) -> None:
+    texts = texts_of(32)
+    guilty = [texts[position] for position in (1, 6, 11, 16, 21)]
+    bench = Bench(PickyUpstream(clock, poison=guilty), clock)
+    calls = [bench.submit(*texts[first : first + 2]) for first in range(0, 32, 2)]
+    bench.run()
+    assert bench.upstream.sizes[1 + most_calls(32) :]
+    refused = [call for call in calls if bench.verdict_on(call)]
+    assert [call.items[0] in items_of(*guilty) or call.items[1] in items_of(*guilty) for call in refused] == [True] * 5
 
 
 def test_what_could_not_be_resolved_goes_alone_next_time_and_is_then_cleared(clock: FakeClock) -> None:
