@@ -59,10 +59,9 @@ class Isolation:
 
     def passed(self, batch: Batch) -> None:
         """Count a batch that the upstream took as it was."""
-        if batch.key.alone:  # the end of a search rather than an ordinary call
+        self._earn(batch)
+        if batch.key.alone:
             self.verdicts.clear(batch.key.together, batch.items[0])
-        else:
-            self._budget.earn()
 
     def resolve(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
         """Find out who of a refused batch is guilty; ``refusal`` is the upstream's answer to the whole of it.
@@ -70,6 +69,7 @@ class Isolation:
         ``deliver`` is called with each group's results as they come: the innocent need not wait for the guilty. A batch
         that belongs to one client is not searched: that client's request fails in any case.
         """
+        self._earn(batch)
         size = len(batch.items)
         if size == 1:
             self.verdicts.convict(batch.key.together, batch.items[0], refusal)
@@ -82,6 +82,10 @@ class Isolation:
             return self._search(batch, refusal, deliver)
         finally:
             self._turns.release()
+
+    def _earn(self, batch: Batch) -> None:
+        if not batch.key.alone:  # what travels alone is the end of a search rather than an ordinary call
+            self._budget.earn()
 
     def _search(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
         size = len(batch.items)
