@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from batching import relay
 from batching.bisection import group_size
-from batching.call import Batch, BatchKey, Call, Item
+from batching.call import Batch, BatchKey, Call, Item, Part
 from batching.errors import (
     BatcherDied,
     ClientGone,
     DeadlineExceeded,
     Hopeless,
-    InDoubt,
     Overloaded,
     ProxyError,
     ShuttingDown,
+    Unjudged,
     Unresolved,
     UpstreamRejected,
 )
@@ -42,6 +42,8 @@ FEW_ENDED = 16
 
 #: Weight of the newest item in the average share of refused items, and the share that counts as none.
 GUILT_WEIGHT, NO_GUILT = 0.01, 0.0005
+#: Innocent items that this average begins with.
+THOUGHT_INNOCENT = 32
 
 #: Weight of the newest batch in the average time from taking a batch to its end.
 LATENCY_WEIGHT = 0.2
@@ -75,6 +77,7 @@ class Lane:
         "guilty_share",
         "in_flight_items",
         "is_full",
+        "judged",
         "key",
         "latency",
         "oldest",
@@ -94,8 +97,9 @@ class Lane:
         self.in_flight_items = 0
         #: Moving average of the seconds that a batch takes; 0 before the first.
         self.latency = 0.0
-        #: Moving average of the share of items that the upstream refused.
+        #: Moving average of the share of items that the upstream refused, and over how many it was taken.
         self.guilty_share = 0.0
+        self.judged = THOUGHT_INNOCENT
 
 
 class _IdleThread:
@@ -202,29 +206,26 @@ class BatchQueue:
         """End the batch with one result per item, or with ``error`` for all; return the calls that ended.
 
         With results, ``errors`` holds those of single items, by their position; a call of several items ends with
-        the first that concerns it, unless all that concern it are ``InDoubt`` and it can wait: then it goes back, to
-        have its items sent alone. The caller wakes the others (``relay.wake``), outside the lock. A batch that has
-        been settled already (its thread was given up for dead) changes nothing.
+        the first that concerns it. Where all that concern it are ``Unjudged`` it waits again instead, if it has the
+        time. The caller wakes those that ended (``relay.wake``), outside the lock. A batch that has been settled
+        already (its thread was given up for dead) changes nothing.
         """
         with self._lock:
             if batch not in self._batches:
                 return []
             now = self._clock.now()
             self._batches.remove(batch)
-            self.in_flight_items -= len(batch.items)
+            self._count_back(batch)
             ended: list[Call] = []
             position = 0
-            for call, start, stop in batch.parts:
+            for part in batch.parts:
+                call, start, stop = part
                 count = stop - start
                 if not call.done:
-                    if errors and (own := [at for at in range(position, position + count) if at in errors]):
-                        told = [errors[at] for at in own]
-                        if self._may_return(call, stop, told, now):
-                            first = own[0] - position
-                            self._deliver(call, start, (results or [])[position : position + first])
-                            self._return(call, start + first, now)
-                        else:
-                            self._drop(call, next((e for e in told if type(e) is not InDoubt), told[0]), wake=False)
+                    if errors and (
+                        own := {at: errors[position + at] for at in range(count) if position + at in errors}
+                    ):
+                        self._fail(part, own, (results or [])[position : position + count], now)
                     elif results is not None:
                         self._deliver(call, start, results[position : position + count])
                     else:
@@ -234,7 +235,7 @@ class BatchQueue:
                         ended.append(call)
                 position += count
             relay.link(ended)
-            self._learn(batch, now, ok=error is None and batch.smooth, guilty=_guilty(errors.values()))
+            self._learn(batch, now, error is None and batch.smooth, errors.values())
             # The thread that settles goes on to `take`, so nobody else needs waking.
             return ended
 
@@ -261,27 +262,34 @@ class BatchQueue:
             relay.link(ended)
             return ended
 
-    def _learn(self, batch: Batch, now: float, *, ok: bool, guilty: int) -> None:
+    def _count_back(self, batch: Batch) -> None:
+        self.in_flight_items -= len(batch.items)
+        if (lane := self._lanes.get(batch.key)) is not None:
+            lane.in_flight_items -= len(batch.items)
+
+    def _learn(self, batch: Batch, now: float, ok: bool, errors: Collection[ProxyError]) -> None:
         lane = self._lanes.get(batch.key)
         if lane is not None:
-            lane.in_flight_items -= len(batch.items)
             if ok:
                 seconds = now - batch.taken_at
                 lane.latency += LATENCY_WEIGHT * (seconds - lane.latency) if lane.latency else seconds
-            if guilty or lane.guilty_share:
-                self._learn_guilt(lane, guilty, len(batch.items))
+            if errors or lane.guilty_share:
+                self._learn_guilt(lane, *_judged(errors, len(batch.items)))
             try:
                 lane.timing.completed(lane, batch, now, ok=ok)
             except Exception:  # what a rule makes of an answer must not cost the clients the answer
                 log.exception("the timing rule failed")
         self._forget_idle_lanes()
 
-    def _learn_guilt(self, lane: Lane, guilty: int, size: int) -> None:
+    def _learn_guilt(self, lane: Lane, guilty: int, judged: int) -> None:
         """Where many inputs are refused, batches are smaller: less is refused with them, and less is searched."""
-        weight = 1.0 - (1.0 - GUILT_WEIGHT) ** size
-        lane.guilty_share += weight * (guilty / size - lane.guilty_share)
+        if judged:
+            # First the average of all, so that a flood is known by its first few; once they are many, of the newest.
+            weight = max(1.0 - (1.0 - GUILT_WEIGHT) ** judged, judged / (lane.judged + judged))
+            lane.judged += judged
+            lane.guilty_share += weight * (guilty / judged - lane.guilty_share)
         if lane.guilty_share < NO_GUILT:
-            lane.guilty_share = 0.0
+            lane.guilty_share, lane.judged = 0.0, THOUGHT_INNOCENT
         self._resize(lane, 0, 0)
 
     # ---- life and death -------------------------------------------------------------------------
@@ -505,19 +513,23 @@ class BatchQueue:
         if wake:
             call.event.set()
 
-    def _may_return(self, call: Call, stop: int, errors: Iterable[ProxyError], now: float) -> bool:
-        """Whether items of the call, up to ``stop`` of them and ended by ``errors``, can be sent again."""
-        lane = self._lanes.get(call.key)
-        needed = lane.latency if lane is not None else 0.0
-        return (
-            stop == len(call.items)  # else the rest still waits in the lane that the call has to leave
-            and now + needed < call.deadline
-            and all(isinstance(each, InDoubt) for each in errors)
-        )
+    def _fail(self, part: Part, errors: Mapping[int, ProxyError], results: list[bytes], now: float) -> None:
+        """End a call with the first error of its items, or let it wait again if nothing is known of them.
+
+        ``errors`` and ``results`` are those of the part's items, by their position in it.
+        """
+        call, start, stop = part
+        known = next((error for error in errors.values() if not isinstance(error, Unjudged)), None)
+        has_time = now + self._lanes[call.key].latency < call.deadline
+        if known is None and stop == len(call.items) and has_time:
+            first = min(errors)
+            self._deliver(call, start, results[:first])
+            self._return(call, start + first, now)
+        else:
+            self._drop(call, known or errors[min(errors)], wake=False)
 
     def _return(self, call: Call, first: int, now: float) -> None:
-        """Let the items of the call from ``first`` on wait again, for a batch of their own each."""
-        call.key = call.key.apart
+        """Let the items of the call from ``first`` on wait again, in front of all that came later."""
         call.taken = first
         count = len(call.items) - first
         lane = self._busy.get(call.key) or self._open(call.key)
@@ -543,11 +555,14 @@ class BatchQueue:
             self._lanes.move_to_end(lane.key)
 
 
-def _guilty(errors: Collection[ProxyError]) -> int:
-    """Count the items that were refused, or that so many refusals left in doubt; not those whose upstream failed."""
+def _judged(errors: Collection[ProxyError], size: int) -> tuple[int, int]:
+    """Count the items of a batch that were refused, or left in doubt by too many refusals, and all that were judged."""
+    unjudged = sum(isinstance(each, Unjudged) for each in errors)
     refused = sum(isinstance(each, UpstreamRejected) for each in errors)
-    doubtful = sum(isinstance(each, Unresolved) for each in errors)
-    return refused + (doubtful if refused + doubtful == len(errors) else 0)
+    doubtful = sum(isinstance(each, Unresolved) for each in errors) - unjudged
+    # Not those whose upstream failed, nor those whom nobody was asked about for that reason.
+    guilty = refused + (doubtful if refused + doubtful + unjudged == len(errors) else 0)
+    return guilty, size - unjudged
 
 
 def _sign(call: Call, batch: Batch, now: float) -> None:

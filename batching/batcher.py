@@ -48,7 +48,7 @@ class Batcher:
     ) -> None:
         self.queue = queue
         self._upstream = upstream
-        self._isolation = Isolation(upstream, clock, max(1, threads // 2))
+        self._isolation = Isolation(upstream, clock, max(1, threads - 1))
         self._clock = clock
         self._thread_count = threads
         self._observers = observers

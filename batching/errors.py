@@ -10,7 +10,7 @@
                                                             UpstreamUnavailable, UpstreamTimeout,
                                                             UpstreamOverloaded, UpstreamRejected,
                                                             UpstreamProtocolError, UpstreamBroke,
-                                                            Unresolved, InDoubt
+                                                            Unresolved, Unjudged
 
 ``status`` is the HTTP status, ``error_type`` the word Text Embeddings Inference (TEI) uses for it,
 ``outcome`` the label under which metrics count the items.
@@ -100,8 +100,8 @@ class Unresolved(ProxyError):
     outcome = "unresolved"
 
 
-class InDoubt(Unresolved):
-    """The same, while the upstream may still be asked about this input alone; the client is told only if it is not."""
+class Unjudged(Unresolved):
+    """Another input explains the refusal and nothing is known of this one, which may wait again if it has the time."""
 
 
 class UpstreamError(ProxyError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from batching.bisection import Bisection, most_calls
 from batching.budget import Budget
-from batching.errors import InDoubt, ProxyError, Unresolved, UpstreamProtocolError, UpstreamRejected
+from batching.errors import ProxyError, Unjudged, Unresolved, UpstreamProtocolError, UpstreamRejected
 from batching.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 #: Extra calls that each ordinary call allows, and those allowed at the start: however much poison comes, at least half
 #: of the upstream's calls are ordinary ones.
 ISOLATION_SHARE, ISOLATION_FLOOR = 1.0, 64.0
-#: Share of a batch that may be in doubt after a search for the proxy to ask about each: beyond it most of the batch is
-#: guilty, and to ask would spend what is left for those who are not.
-FEW_IN_DOUBT = 0.75
+
 
 #: Takes the position of a first item, and results from there on.
 Deliver = Callable[[int, list[bytes]], None]
@@ -90,25 +88,26 @@ class Isolation:
     def _search(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
         size = len(batch.items)
         outcomes = Outcomes([b""] * size, {})
-        bisection = Bisection(size)
+        # 413 may mean that only the sum was too large: then both halves may be clean, and all that returned would be
+        # refused again.
+        bisection = Bisection(size, blames_one=refusal.status != 413, may_return=_returnable(batch))
         left = most_calls(size)
-        # 413 may mean that only the sum was too large: then both halves may be clean.
-        blames_one = refusal.status != 413
-        well = True
-        while well and left and (group := bisection.next()) is not None:
+        while left and (group := bisection.next()) is not None:
             if not self._budget.spend():
-                well = False
-                self._leave(batch, outcomes, range(*group))
-            else:
-                left -= 1
-                well = self._ask(batch, group, bisection, outcomes, blames_one=blames_one)
+                self._leave(batch, outcomes, group)
+                break
+            left -= 1
+            if not self._ask(batch, group, bisection, outcomes):
+                break
             if group.start not in outcomes.errors and outcomes.results[group.start]:
                 deliver(group.start, outcomes.results[group.start : group.stop])
-        in_doubt = [position for group in bisection.unresolved() for position in range(*group)]
-        self._leave(batch, outcomes, in_doubt, may_return=well and len(in_doubt) <= FEW_IN_DOUBT * size)
+        for group in bisection.unresolved():
+            self._leave(batch, outcomes, group)
+        for group in bisection.returned:
+            outcomes.errors.update(dict.fromkeys(range(*group), _told(Unjudged)))
         return outcomes
 
-    def _ask(self, batch: Batch, group: Group, bisection: Bisection, outcomes: Outcomes, *, blames_one: bool) -> bool:
+    def _ask(self, batch: Batch, group: Group, bisection: Bisection, outcomes: Outcomes) -> bool:
         """Send a group by itself and take down what came of it; return whether the search may go on."""
         part = batch.part(group.start, group.stop)
         try:
@@ -126,18 +125,21 @@ class Isolation:
         if len(results) != group.size:
             raise UpstreamProtocolError(f"{len(results)} results came for {group.size} inputs")
         outcomes.results[group.start : group.stop] = results
-        bisection.clean(group, implies_other=blames_one)
+        bisection.clean(group)
         return True
 
-    def _leave(self, batch: Batch, outcomes: Outcomes, positions: Iterable[int], *, may_return: bool = False) -> None:
-        """Give up on the inputs at these positions: each travels alone from now on.
-
-        ``may_return``: at once, without a word to its client, as far as the budget allows a call for each.
-        """
-        for position in positions:
-            returns = may_return and self._budget.spend()
-            outcomes.errors[position] = _told(InDoubt if returns else Unresolved)
+    def _leave(self, batch: Batch, outcomes: Outcomes, group: Group) -> None:
+        """Give up on a group: it is told to come again, and will then travel alone."""
+        unresolved = _told(Unresolved)
+        for position in range(*group):
+            outcomes.errors[position] = unresolved
             self.verdicts.suspect(batch.key.together, batch.items[position])
+
+
+def _returnable(batch: Batch) -> Callable[[Group], bool]:
+    """Say of a group whether the queue can take all of it back: not the items of a call whose rest is elsewhere."""
+    rests_elsewhere = [part.stop < len(part.call.items) for part in batch.parts for _ in range(part.start, part.stop)]
+    return lambda group: not any(rests_elsewhere[group.start : group.stop])
 
 
 def _told(error: type[Unresolved]) -> Unresolved:

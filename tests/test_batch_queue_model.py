@@ -16,18 +16,17 @@ from batching.bisection import group_size
 from batching.errors import (
     ClientGone,
     DeadlineExceeded,
-    InDoubt,
     Overloaded,
     ShuttingDown,
+    Unjudged,
     UpstreamError,
     UpstreamRejected,
 )
 from tests.fakes import Deadlock, FakeClock, queue_of, vector_of
 
 KEYS = [BatchKey("/embed", name) for name in (b"", b"x", b"y")]
-LANES = KEYS + [key.apart for key in KEYS]
 MAX_WAIT = 0.1
-REFUSED, IN_DOUBT = UpstreamRejected("no", status=422), InDoubt("in doubt")
+REFUSED, UNJUDGED = UpstreamRejected("no", status=422), Unjudged("nothing is known")
 BATCH_SIZE, BATCH_BYTES, CALLS, QUEUED, SLOTS, PERMITS = 4, 60, 8, 14, 3, 7
 
 
@@ -123,7 +122,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         began = self.clock.now()
-        heads = {key: self.waiting(key)[0] for key in LANES if self.waiting(key)}
+        heads = {key: self.waiting(key)[0] for key in KEYS if self.waiting(key)}
         taken = {call: call.taken for call in self.calls}
         # A call whose deadline comes before its patience ends is dropped then, and makes nothing due.
         living = [call for call in heads.values() if not self.is_lost(call) and call.deadline > call.arrived + MAX_WAIT]
@@ -153,7 +152,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert not most or held
 
     def check_limits(self, batch: Batch) -> None:
-        assert 1 <= len(batch.items) <= (1 if batch.key.alone else BATCH_SIZE)
+        assert 1 <= len(batch.items) <= BATCH_SIZE
         assert len(batch.items) == 1 or sum(map(len, batch.items)) <= BATCH_BYTES
         assert len(self.flights) <= SLOTS
         assert len(self.flights) == 1 or sum(len(each.items) for each in self.flights) <= PERMITS
@@ -192,28 +191,26 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.flights)
     @rule(data=st.data())
     def settle_refused(self, data: st.DataObject) -> None:
-        """A search found some items guilty and left others in doubt, which go alone if their call can wait."""
+        """A search found some items guilty and learned nothing of others, which wait again if their call can."""
         batch = self.land(data)
-        # An item alone is never in doubt: its refusal is the verdict.
-        kinds = st.sampled_from([None, REFUSED] if len(batch.items) == 1 else [None, REFUSED, IN_DOUBT])
-        told = [data.draw(kinds) for _ in batch.items]
+        told = [data.draw(st.sampled_from([None, REFUSED, UNJUDGED])) for _ in batch.items]
         needed = self.queue._lanes[batch.key].latency
         ends, returns = [], {}
         position = 0
         for call, start, stop in batch.parts:
             own = told[position : position + stop - start]
             can_return = stop == len(call.items) and call.deadline > self.clock.now() + needed
-            if not call.done and can_return and IN_DOUBT in own and REFUSED not in own:
-                returns[call] = start + own.index(IN_DOUBT)
+            if not call.done and can_return and UNJUDGED in own and REFUSED not in own:
+                returns[call] = start + own.index(UNJUDGED)
             elif not call.done and (any(own) or call.missing == stop - start):
-                ends.append((call, REFUSED if REFUSED in own else IN_DOUBT if any(own) else None))
+                ends.append((call, REFUSED if REFUSED in own else UNJUDGED if any(own) else None))
             position += stop - start
         errors = {position: error for position, error in enumerate(told) if error}
         ended = self.queue.settle(batch, [vector_of(item) for item in batch.items], REFUSED, errors)
         self.wake(ended)
         assert [(call, call.error) for call in ended] == ends
         for call, first in returns.items():
-            assert (call.key, call.taken, call.done) == (batch.key.apart, first, False)
+            assert (call.taken, call.done) == (first, False)
 
     @precondition(lambda self: self.flights)
     @rule(data=st.data())
@@ -289,7 +286,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert lane.waiting_bytes == sum(len(item) for call in waiting for item in call.items[call.taken :])
             assert lane.in_flight_items == sum(len(batch.items) for batch in self.flights if batch.key == key)
             assert lane.oldest == (waiting[0].arrived if waiting else float("inf"))
-            most = 1 if key.alone else group_size(lane.guilty_share, BATCH_SIZE)
+            most = group_size(lane.guilty_share, BATCH_SIZE)
             assert lane.is_full == (lane.waiting >= most or lane.waiting_bytes >= BATCH_BYTES)
         assert not queue._idle
 

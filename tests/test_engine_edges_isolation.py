@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batching import Batch
-from batching.bisection import most_calls
-from batching.errors import InDoubt, Unresolved, UpstreamError, UpstreamProtocolError, UpstreamRejected
+from batching.errors import Unjudged, Unresolved, UpstreamError, UpstreamProtocolError, UpstreamRejected
 from batching.isolation import Isolation, Outcomes
 from tests.fakes import KEY, FakeClock, FakeUpstream, call_of, items_of, vector_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from batching import BatchKey
 
 REFUSAL = UpstreamRejected("refused", status=422, words="the upstream's own")
@@ -99,10 +96,63 @@ def test_the_guilty_get_their_verdict_and_the_innocent_their_vectors_early() -> 
     batch = bench.batch("a", "b", "c", "d")
     outcomes = bench.resolve(batch)
     vectors = results_of(batch)
-    assert outcomes.results == [vectors[0], vectors[1], b"", vectors[3]]
-    assert {position: str(error) for position, error in outcomes.errors.items()} == {2: "refused 1"}
-    assert bench.delivered == [(0, vectors[:2]), (3, vectors[3:])]
+    assert outcomes.results == [vectors[0], vectors[1], b"", b""]
+    assert {position: type(error) for position, error in outcomes.errors.items()} == {2: UpstreamRejected, 3: Unjudged}
+    assert str(outcomes.errors[2]) == "refused 1"
+    assert bench.delivered == [(0, vectors[:2])]
     assert bench.known("a", "b", "c", "d") == [(False, False), (False, False), (True, True), (False, False)]
+
+
+def test_whoever_is_convicted_by_elimination_is_asked_about_for_its_own_verdict() -> None:
+    bench = Bench("d")
+    batch = bench.batch("a", "b", "c", "d")
+    outcomes = bench.resolve(batch)
+    vectors = results_of(batch)
+    assert outcomes.results == [*vectors[:3], b""]
+    assert [str(error) for error in outcomes.errors.values()] == ["refused 1"]
+    assert bench.delivered == [(0, vectors[:2]), (2, vectors[2:3])]
+    assert bench.upstream.sizes == [2, 1, 1]
+
+
+def test_of_whom_nothing_is_known_that_is_told_and_nothing_is_held_against_them() -> None:
+    bench = Bench("a", "d")
+    outcomes = bench.resolve(bench.batch("a", "b", "c", "d"))
+    unjudged = [outcomes.errors[position] for position in (1, 2, 3)]
+    assert [type(error) for error in unjudged] == [Unjudged] * 3
+    assert {error.retry_after for error in unjudged} == {1}
+    assert bench.known("b", "c", "d") == [(False, False)] * 3
+    assert bench.upstream.sizes == [2, 1]
+
+
+def test_the_items_of_a_call_whose_rest_is_elsewhere_are_asked_about() -> None:
+    bench = Bench("a")
+    batch = bench.batch("a", "b")
+    call = call_of("c", "d", "in the next batch")
+    batch.add(call, 2)
+    outcomes = bench.resolve(batch)
+    assert outcomes.results[2:] == results_of(batch)[2:]
+    assert {position: type(error) for position, error in outcomes.errors.items()} == {0: UpstreamRejected, 1: Unjudged}
+    assert bench.upstream.sizes == [2, 2, 1]
+
+
+def test_the_last_items_of_a_call_need_not_be_asked_about() -> None:
+    bench = Bench("a")
+    batch = bench.batch("a", "b")
+    call = call_of("in the batch before", "c", "d")
+    call.taken = 1
+    batch.add(call, 3)
+    outcomes = bench.resolve(batch)
+    assert sorted(outcomes.errors) == [0, 1, 2, 3]
+    assert bench.upstream.sizes == [2, 1]
+
+
+def test_nobody_returns_from_a_batch_that_may_only_have_been_too_large() -> None:
+    bench = Bench("a")
+    batch = bench.batch("a", "b", "c", "d")
+    too_large = UpstreamRejected("too much", status=413)
+    outcomes = bench.isolation.resolve(batch, too_large, lambda first, results: None)
+    assert list(outcomes.errors) == [0]
+    assert outcomes.results[1:] == results_of(batch)[1:]
 
 
 def test_suspects_and_the_guilty_are_remembered_for_batches_together() -> None:
@@ -116,11 +166,9 @@ def test_who_cannot_be_asked_about_is_told_to_come_again_and_suspected() -> None
     bench.leave_calls(1)
     outcomes = bench.resolve(bench.batch("a", "b", "c"))
     assert outcomes.results == [b""] * 3
-    assert sorted(outcomes.errors) == [0, 1, 2]
-    for error in outcomes.errors.values():
-        assert type(error) is Unresolved
-        assert error.retry_after == 1
-    assert bench.known("a", "b", "c") == [(False, True)] * 3
+    assert [type(outcomes.errors[position]) for position in range(3)] == [Unresolved, Unresolved, Unjudged]
+    assert {error.retry_after for error in outcomes.errors.values()} == {1}
+    assert bench.known("a", "b", "c") == [(False, True), (False, True), (False, False)]
     assert bench.upstream.sizes == [2]
     assert bench.delivered == []
 
@@ -134,46 +182,6 @@ def test_a_search_whose_budget_ends_keeps_what_it_found() -> None:
     assert {position: type(error) for position, error in outcomes.errors.items()} == {2: Unresolved, 3: Unresolved}
     assert bench.known("a", "b", "c", "d") == [(False, False), (False, False), (False, True), (False, True)]
     assert len(bench.upstream.batches) == 1
-
-
-SIXTEEN = [f"text {number}" for number in range(16)]
-
-
-def left_by(bench: Bench) -> dict[int, type[Unresolved]]:
-    """Search a batch of sixteen; say where and how inputs were left in doubt."""
-    errors = bench.resolve(bench.batch(*SIXTEEN)).errors.items()
-    return {position: type(error) for position, error in errors if isinstance(error, Unresolved)}
-
-
-@pytest.mark.parametrize(
-    ("guilty", "left", "told"),
-    [
-        ((0, 2, 4, 8), [0, 1, 2, 3, 4, 5, 8, 9], InDoubt),
-        ((0, 2, 4, 8, 12), [0, 1, 2, 3, 4, 5, 8, 9, 12, 13, 14, 15], InDoubt),
-        (range(0, 16, 2), list(range(16)), Unresolved),
-    ],
-    ids=["half", "as many as may be asked about", "all"],
-)
-def test_those_in_doubt_when_the_calls_are_spent_may_return_unless_most_are(
-    guilty: Sequence[int], left: list[int], told: type[Unresolved]
-) -> None:
-    bench = Bench(*(SIXTEEN[position] for position in guilty))
-    assert left_by(bench) == dict.fromkeys(left, told)
-    assert len(bench.upstream.batches) == most_calls(16)
-    assert bench.known(*(SIXTEEN[position] for position in left)) == [(False, True)] * len(left)
-
-
-def test_no_more_return_than_the_budget_has_calls_for() -> None:
-    bench = Bench(*(SIXTEEN[position] for position in (0, 2, 4, 8)))
-    bench.leave_calls(most_calls(16) + 3)
-    assert list(left_by(bench).values()) == [InDoubt] * 3 + [Unresolved] * 5
-    assert not bench.isolation._budget.spend()
-
-
-def test_trouble_in_the_last_call_of_a_search_lets_nobody_return() -> None:
-    bench = Bench(*(SIXTEEN[position] for position in (0, 2, 4, 8)))
-    bench.upstream.accidents = {most_calls(16): UpstreamError("500")}
-    assert set(left_by(bench).values()) == {Unresolved}
 
 
 def test_trouble_ends_the_search_and_is_told_to_those_who_were_asked_about() -> None:
@@ -193,11 +201,12 @@ def test_trouble_ends_the_search_and_is_told_to_those_who_were_asked_about() -> 
 def test_nobody_is_asked_about_after_trouble_though_others_are_in_doubt() -> None:
     bench = Bench("a")
     trouble = UpstreamError("500")
-    bench.upstream.accidents = {2: trouble}  # after the first half has been refused, the second is asked about
+    bench.upstream.accidents = {2: trouble}
     outcomes = bench.resolve(bench.batch("a", "b", "c", "d"))
-    assert len(bench.upstream.batches) == 2
-    assert [outcomes.errors[position] is trouble for position in range(4)] == [False, False, True, True]
-    assert bench.known("a", "b", "c", "d") == [(False, True), (False, True), (False, False), (False, False)]
+    assert bench.upstream.sizes == [2, 1]
+    assert outcomes.errors[0] is trouble
+    assert [type(outcomes.errors[position]) for position in (1, 2, 3)] == [Unresolved, Unjudged, Unjudged]
+    assert bench.known("a", "b", "c", "d") == [(False, False), (False, True), (False, False), (False, False)]
 
 
 def test_too_few_results_for_a_group_give_nobody_a_vector() -> None:

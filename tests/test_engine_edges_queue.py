@@ -7,16 +7,24 @@ import threading
 import pytest
 
 from batching import Batch, BatchKey, BatchQueue, Call, FixedTiming
-from batching.batch_queue import FEW_ENDED, GUILT_WEIGHT, HANGUP_CHECK_AFTER, LATENCY_WEIGHT, NO_GUILT, Lane
+from batching.batch_queue import (
+    FEW_ENDED,
+    GUILT_WEIGHT,
+    HANGUP_CHECK_AFTER,
+    LATENCY_WEIGHT,
+    NO_GUILT,
+    THOUGHT_INNOCENT,
+    Lane,
+)
 from batching.errors import (
     BatcherDied,
     ClientGone,
     DeadlineExceeded,
     Hopeless,
-    InDoubt,
     Overloaded,
     ProxyError,
     ShuttingDown,
+    Unjudged,
     Unresolved,
     UpstreamError,
     UpstreamRejected,
@@ -426,24 +434,36 @@ def guilty_of(queue: BatchQueue, guilty: int, *texts: str) -> float:
     return lane_of(queue).guilty_share
 
 
-def test_the_share_of_the_guilty_is_an_average_over_items(clock: FakeClock) -> None:
+def test_the_share_of_the_guilty_begins_as_the_average_over_all_items_and_some_innocent_ones(clock: FakeClock) -> None:
     queue = queue_of(clock, max_batch_size=2)
     assert guilty_of(queue, 0, "a", "b") == 0.0
+    assert guilty_of(queue, 1, "a", "b") == pytest.approx(1 / (THOUGHT_INNOCENT + 2))
+    assert guilty_of(queue, 0, "a", "b") == pytest.approx(1 / (THOUGHT_INNOCENT + 4))
+    assert guilty_of(queue, 1, "a") == pytest.approx(2 / (THOUGHT_INNOCENT + 5))
+
+
+def test_the_share_of_the_guilty_is_then_an_average_over_the_newest(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    share = guilty_of(queue, 1, "a", "b")
+    lane_of(queue).judged = 1_000_000
     weight = 1.0 - (1.0 - GUILT_WEIGHT) ** 2
-    share = weight * 0.5
-    assert guilty_of(queue, 1, "a", "b") == pytest.approx(share)
     assert guilty_of(queue, 0, "a", "b") == pytest.approx(share - weight * share)
+    assert guilty_of(queue, 1, "a", "b") == pytest.approx(
+        share - weight * share + weight * (0.5 - share + weight * share)
+    )
 
 
-def test_a_negligible_share_counts_as_none(clock: FakeClock) -> None:
+def test_a_negligible_share_counts_as_none_and_the_next_guilty_as_the_first(clock: FakeClock) -> None:
     queue = queue_of(clock, max_batch_size=1)
     put(queue, "a")
     lane = lane_of(queue)
+    lane.judged = 1_000_000
     lane.guilty_share = NO_GUILT / (1.0 - GUILT_WEIGHT) * 1.01
     succeed(queue, take(queue))
     assert lane.guilty_share > NO_GUILT
     lane.guilty_share = NO_GUILT
     assert guilty_of(queue, 0, "b") == 0.0
+    assert guilty_of(queue, 1, "c") == pytest.approx(1 / (THOUGHT_INNOCENT + 1))
 
 
 def test_a_lane_whose_batches_become_smaller_is_full_the_sooner(clock: FakeClock) -> None:
@@ -617,45 +637,62 @@ def test_a_call_that_was_in_no_batch_has_nothing_to_tell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("others", "guilty"),
-    [([], 1), ([Unresolved("later"), Unresolved("later")], 3), ([Unresolved("later"), UpstreamError("broken")], 1)],
-    ids=["refused", "left in doubt by refusals", "left in doubt by a failure"],
+    ("others", "guilty", "judged"),
+    [
+        ([], 1, 4),
+        ([Unresolved("later"), Unresolved("later")], 3, 4),
+        ([Unresolved("later"), UpstreamError("broken")], 1, 4),
+        ([Unjudged("?"), Unjudged("?")], 1, 2),
+        ([Unresolved("later"), Unjudged("?")], 2, 3),
+    ],
+    ids=["refused", "doubtful by refusals", "doubtful by a failure", "unjudged", "doubtful and unjudged"],
 )
-def test_what_the_upstream_refused_counts_as_guilty(clock: FakeClock, others: list[ProxyError], guilty: int) -> None:
+def test_what_the_upstream_refused_counts_as_guilty_among_what_it_judged(
+    clock: FakeClock, others: list[ProxyError], guilty: int, judged: int
+) -> None:
     queue = queue_of(clock, max_batch_size=4)
-    put(queue, "a", "b", "c", "d")
+    for text in "abcd":
+        put(queue, text)
     batch = take(queue)
     refusal = UpstreamRejected("no", status=422)
     queue.settle(batch, results_of(batch), refusal, dict(enumerate([refusal, *others])))
-    assert lane_of(queue).guilty_share == pytest.approx((1 - (1 - GUILT_WEIGHT) ** 4) * guilty / 4)
+    assert lane_of(queue).guilty_share == pytest.approx(guilty / (THOUGHT_INNOCENT + judged))
+
+
+def test_a_batch_of_which_nothing_is_known_teaches_nothing(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    put(queue, "a")
+    put(queue, "b")
+    leave(queue, take(queue), 0, 1)
+    assert (lane_of(queue).guilty_share, lane_of(queue).judged) == (0.0, THOUGHT_INNOCENT)
 
 
 # Those who return from a search
 
 
-IN_DOUBT = InDoubt("in doubt", retry_after=1)
+UNJUDGED = Unjudged("nothing is known", retry_after=1)
 
 
-def leave(queue: BatchQueue, batch: Batch, *positions: int, error: ProxyError = IN_DOUBT) -> list[Call]:
-    """Settle a refused batch with the items at these positions in doubt; return the calls that ended."""
+def leave(queue: BatchQueue, batch: Batch, *positions: int, error: ProxyError = UNJUDGED) -> list[Call]:
+    """Settle a refused batch with nothing known of the items at these positions; return the calls that ended."""
     results = results_of(batch)
     return queue.settle(batch, results, UpstreamRejected("no", status=422), dict.fromkeys(positions, error))
 
 
-def test_who_is_in_doubt_returns_to_travel_alone_and_gets_its_vector(clock: FakeClock) -> None:
+def test_of_whom_nothing_is_known_waits_again_in_front_of_all_that_came_later(clock: FakeClock) -> None:
     queue = queue_of(clock, max_batch_size=3)
-    calls = [put(queue, text) for text in ("a", "bb", "ccc")]
-    batch = take(queue)
-    assert leave(queue, batch, 1, 2) == [calls[0]]
-    lane = lane_of(queue, KEY.apart)
-    assert (queue.calls, queue.queued_items, queue.in_flight_items) == (2, 2, 0)
-    assert (lane.waiting, lane.waiting_bytes, lane.is_full, lane.oldest) == (2, 4 + 5, True, 0.0)
-    for call in calls[1:]:
-        assert not call.event.is_set()
-        batch = take(queue)
-        assert (batch.key, batch.items) == (KEY.apart, call.items)
-        assert succeed(queue, batch) == [call]
-        assert call.results == [vector_of(item) for item in call.items]
+    calls = []
+    for moment, text in enumerate(("a", "bb", "ccc", "dddd")):
+        clock.time = float(moment)
+        calls.append(put(queue, text))
+    assert leave(queue, take(queue), 1, 2) == [calls[0]]
+    lane = lane_of(queue)
+    assert (queue.calls, queue.queued_items, queue.in_flight_items, lane.in_flight_items) == (3, 3, 0, 0)
+    assert (lane.waiting, lane.waiting_bytes, lane.is_full, lane.oldest) == (3, 4 + 5 + 6, True, 1.0)
+    assert list(lane.calls) == calls[1:]
+    assert not any(call.event.is_set() for call in calls[1:])
+    assert succeed(queue, take(queue)) == calls[1:]
+    assert [call.results for call in calls] == [[vector_of(item) for item in call.items] for call in calls]
     assert (queue.calls, queue.queued_items, lane.waiting) == (0, 0, 0)
 
 
@@ -666,18 +703,18 @@ def test_those_who_return_stand_in_the_order_in_which_they_came(clock: FakeClock
         clock.time = float(moment)
         calls.append(put(queue, f"text {moment}"))
     first, second = take(queue), take(queue)
+    leave(queue, first, 1)
+    assert lane_of(queue).oldest == 1.0
     leave(queue, second, 0, 1)
-    leave(queue, first, 0, 1)
-    lane = lane_of(queue, KEY.apart)
-    assert (list(lane.calls), lane.oldest) == (calls, 0.0)
+    assert (list(lane_of(queue).calls), lane_of(queue).oldest) == (calls[1:], 1.0)
 
 
-def test_the_timing_is_told_of_those_who_return(clock: FakeClock) -> None:
+def test_the_timing_is_told_of_those_who_return_when_their_batch_is_no_longer_under_way(clock: FakeClock) -> None:
     told = []
 
     class Listening(FixedTiming):
         def arrived(self, lane: LaneState, count: int, now: float) -> None:
-            told.append((lane, count, now))
+            told.append((lane.waiting, lane.in_flight_items, count, now))
 
     queue = queue_of(clock, max_batch_size=3, timing=lambda: Listening(0.0))
     put(queue, "a", "b")
@@ -685,20 +722,18 @@ def test_the_timing_is_told_of_those_who_return(clock: FakeClock) -> None:
     batch = take(queue)
     clock.time = 1.0
     leave(queue, batch, 0, 1)
-    assert told[-1] == (lane_of(queue, KEY.apart), 2, 1.0)
+    assert told[-1] == (2, 0, 2, 1.0)
 
 
-def test_a_call_of_several_returns_from_the_first_in_doubt_on(clock: FakeClock) -> None:
+def test_a_call_of_several_returns_from_the_first_unjudged_on(clock: FakeClock) -> None:
     queue = queue_of(clock, max_batch_size=4)
     call = put(queue, "a", "b", "c")
     other = put(queue, "d")
     assert leave(queue, take(queue), 1) == [other]
-    assert (call.taken, call.missing, queue.queued_items) == (1, 2, 2)
-    assert lane_of(queue, KEY.apart).waiting_bytes == 3 + 3
-    for _ in range(2):
-        batch = take(queue)
-        assert len(batch.items) == 1
-        succeed(queue, batch)
+    assert (call.taken, call.missing, queue.queued_items, lane_of(queue).waiting_bytes) == (1, 2, 2, 3 + 3)
+    batch = take(queue)
+    assert batch.items == items_of("b", "c")
+    assert succeed(queue, batch) == [call]
     assert call.results == [vector_of(item) for item in call.items]
 
 
@@ -714,11 +749,11 @@ def test_the_rest_of_a_call_returns_while_its_first_part_is_still_under_way(cloc
     assert call.results == [vector_of(item) for item in call.items]
 
 
-def test_a_call_whose_rest_still_waits_elsewhere_is_told_to_come_again(clock: FakeClock) -> None:
+def test_a_call_whose_rest_still_waits_is_told_to_come_again(clock: FakeClock) -> None:
     queue = queue_of(clock, max_batch_size=2)
     call = put(queue, "a", "b", "c")
     assert leave(queue, take(queue), 1) == [call]
-    assert call.error is IN_DOUBT
+    assert call.error is UNJUDGED
     assert (queue.calls, queue.queued_items) == (0, 0)
 
 
@@ -733,16 +768,16 @@ def test_who_could_not_be_answered_in_time_is_told_to_come_again(clock: FakeCloc
     for call in (early, late):
         queue.put(call)
     assert leave(queue, take(queue), 0, 1) == [early]
-    assert early.error is IN_DOUBT
+    assert early.error is UNJUDGED
     assert not late.done
 
 
-def test_a_verdict_on_one_text_of_a_call_outweighs_that_others_are_in_doubt(clock: FakeClock) -> None:
+def test_a_verdict_on_one_text_of_a_call_outweighs_that_nothing_is_known_of_others(clock: FakeClock) -> None:
     queue = queue_of(clock, max_batch_size=4)
     call = put(queue, "a", "b", "c")
     put(queue, "d")
     refusal = UpstreamRejected("too long", status=422)
-    queue.settle(take(queue), [b""] * 4, refusal, {0: IN_DOUBT, 1: refusal, 2: IN_DOUBT})
+    queue.settle(take(queue), [b""] * 4, refusal, {0: UNJUDGED, 1: refusal, 2: UNJUDGED})
     assert call.error is refusal
 
 
@@ -760,7 +795,7 @@ def test_who_returned_may_give_up(clock: FakeClock) -> None:
     leave(queue, take(queue), 0, 1)
     for call in calls:
         assert queue.abandon(call, DeadlineExceeded("too late"))
-    lane = lane_of(queue, KEY.apart)
+    lane = lane_of(queue)
     assert (queue.calls, queue.queued_items, lane.waiting, lane.waiting_bytes, lane.oldest) == (0, 0, 0, 0, NEVER)
 
 

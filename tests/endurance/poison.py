@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import time
 from typing import TYPE_CHECKING
 
 from tests.endurance.client import Crowd, Wish
@@ -37,9 +38,12 @@ def one_among_31(report: Report) -> None:
 
 
 def wishes(share: float, kinds: int) -> Callable[[random.Random, int], Wish]:
+    # The chances are the same in each run: without this its poison would be known from the run before.
+    run = time.monotonic()
+
     def wish(chance: random.Random, number: int) -> Wish:
         if chance.random() < share:
-            return Wish([f"{POISON} {chance.randrange(kinds) if kinds else chance.random()}"])
+            return Wish([f"{POISON} {chance.randrange(kinds) if kinds else f'{run} {chance.random()}'}"])
         return Wish([f"text {number} {chance.random()}"])
 
     return wish
@@ -66,13 +70,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--fixed-ms", type=float, default=5.0)
     parser.add_argument("--per-item-ms", type=float, default=0.5)
+    parser.add_argument("--in-flight", type=int, default=8, help="batches in flight; the upstream works on all at once")
     options = parser.parse_args(argv)
     report = Report("poison")
     one_among_31(report)
     clean, mixed = [], []
     with (
         Upstream(fixed=options.fixed_ms, per_item=options.per_item_ms) as upstream,
-        service(inference_url=upstream.url) as running,
+        service(inference_url=upstream.url, max_inflight_batches=options.in_flight) as running,
     ):
         for _ in range(options.rounds):
             clean.append(asyncio.run(run(running, options, 0.0)))
