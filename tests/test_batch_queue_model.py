@@ -124,8 +124,8 @@ class QueueMachine(RuleBasedStateMachine):
         began = self.clock.now()
         heads = {key: self.waiting(key)[0] for key in KEYS if self.waiting(key)}
         taken = {call: call.taken for call in self.calls}
-        # A call whose deadline comes before its patience ends is dropped then, and makes nothing due.
-        living = [call for call in heads.values() if not self.is_lost(call) and call.deadline > call.arrived + MAX_WAIT]
+        # A call whose deadline comes before its patience ends, or whose client has gone, is dropped then.
+        living = [call for call in heads.values() if call not in self.gone and call.deadline > call.arrived + MAX_WAIT]
         patience_ends = [call.arrived + MAX_WAIT for call in living]
         try:
             batch = self.queue.take()
@@ -161,7 +161,8 @@ class QueueMachine(RuleBasedStateMachine):
         """Only living calls of one key, oldest first, each going on where it was."""
         assert batch.items == [item for call, start, stop in batch.parts for item in call.items[start:stop]]
         assert len({part.call for part in batch.parts}) == len(batch.parts)
-        assert [part.call for part in batch.parts] == sorted((p.call for p in batch.parts), key=self.calls.index)
+        arrivals = [part.call.arrived for part in batch.parts]
+        assert arrivals == sorted(arrivals)
         for call, start, stop in batch.parts:
             assert call.key == batch.key
             assert not call.done
