@@ -49,7 +49,7 @@ def group_size(guilty_share: float, most: int) -> int:
 class Bisection:
     """The search through one refused batch. Ask ``next``, then say ``clean``, ``refused`` or stop asking."""
 
-    def __init__(self, size: int, *, blames_one: bool = True, may_return: Callable[[Group], bool]) -> None:
+    def __init__(self, size: int, *, blames_one: bool, may_return: Callable[[Group], bool]) -> None:
         """``blames_one``: whether an input is to blame, so that of two halves one is guilty; else both may be clean.
 
         ``may_return``: whether a group of which nothing has been learned can be tested with others again.

@@ -36,7 +36,7 @@ class Outcomes(NamedTuple):
 class Isolation:
     """Searches refused batches, few at a time, within a bounded number of extra calls."""
 
-    def __init__(self, upstream: Upstream, clock: Clock, at_once: int = 1) -> None:
+    def __init__(self, upstream: Upstream, clock: Clock, at_once: int) -> None:
         """``at_once``: batches that may be searched at the same time; the others wait for their turn."""
         self._upstream = upstream
         self._clock = clock

@@ -78,6 +78,16 @@ def test_a_search_costs_a_call_for_each_halving_and_one_more_for_a_verdict_by_el
     assert search(size, {guilty}).calls <= math.ceil(math.log2(size)) + 1 <= most_calls(size)
 
 
+def test_nobody_returns_who_was_judged_or_convicted_by_elimination() -> None:
+    bisection = Bisection(2, blames_one=True, may_return=lambda group: True)
+    assert bisection.next() == Group(0, 1)
+    bisection.clean(Group(0, 1))
+    assert bisection.next() == Group(1, 2)
+    bisection.refused(Group(1, 2))
+    assert bisection.next() is None
+    assert (bisection.returned, bisection.unresolved()) == ([], [])
+
+
 @given(BATCHES)
 def test_where_nobody_can_return_every_input_is_judged(batch: tuple[int, set[int]]) -> None:
     size, guilty = batch

@@ -41,7 +41,7 @@ class Bench:
     def __init__(self, *guilty: str) -> None:
         self.clock = FakeClock()
         self.upstream = PickyUpstream(*guilty)
-        self.isolation = Isolation(self.upstream, self.clock)
+        self.isolation = Isolation(self.upstream, self.clock, 1)
         self.delivered: list[tuple[int, list[bytes]]] = []
 
     def batch(self, *texts: str, key: BatchKey = KEY, deadline: float = 1e9) -> Batch:
@@ -207,6 +207,14 @@ def test_nobody_is_asked_about_after_trouble_though_others_are_in_doubt() -> Non
     assert outcomes.errors[0] is trouble
     assert [type(outcomes.errors[position]) for position in (1, 2, 3)] == [Unresolved, Unjudged, Unjudged]
     assert bench.known("a", "b", "c", "d") == [(False, False), (False, True), (False, False), (False, False)]
+
+
+def test_trouble_ends_a_search_that_has_others_to_ask_about() -> None:
+    bench = Bench("a")
+    bench.upstream.accidents = {2: UpstreamError("500")}
+    too_large = UpstreamRejected("too much", status=413)
+    bench.isolation.resolve(bench.batch("a", "b", "c", "d"), too_large, lambda first, results: None)
+    assert bench.upstream.sizes == [2, 2]
 
 
 def test_too_few_results_for_a_group_give_nobody_a_vector() -> None:
