@@ -12,6 +12,7 @@ from batching.batch_queue import (
     GUILT_WEIGHT,
     HANGUP_CHECK_AFTER,
     LATENCY_WEIGHT,
+    LOOK_AGAIN,
     NO_GUILT,
     THOUGHT_INNOCENT,
     Lane,
@@ -30,7 +31,7 @@ from batching.errors import (
     UpstreamRejected,
 )
 from batching.timing import NEVER, Decision, LaneState
-from tests.fakes import KEY, FakeClock, call_of, items_of, put, queue_of, results_of, succeed, take, vector_of
+from tests.fakes import KEY, Deadlock, FakeClock, call_of, items_of, put, queue_of, results_of, succeed, take, vector_of
 
 OTHER_KEY = BatchKey("/embed", b',"normalize":false')
 
@@ -665,6 +666,74 @@ def test_a_batch_of_which_nothing_is_known_teaches_nothing(clock: FakeClock) -> 
     put(queue, "b")
     leave(queue, take(queue), 0, 1)
     assert (lane_of(queue).guilty_share, lane_of(queue).judged) == (0.0, THOUGHT_INNOCENT)
+
+
+# Who is woken for a crowd
+
+
+class Impatient(FixedTiming):
+    """The more wait the sooner, and three at once."""
+
+    def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:
+        return Decision(lane.oldest + 10.0 / lane.waiting if lane.waiting < 3 else now, "crowd")
+
+
+def crowd_back(clock: FakeClock, *texts: str) -> BatchQueue:
+    """Return a queue whose batch of these texts took from moment 0 to 1."""
+    queue = queue_of(clock, timing=lambda: Impatient(0.0))
+    put(queue, *texts)
+    batch = take(queue)
+    clock.time = 1.0
+    succeed(queue, batch)
+    return queue
+
+
+def test_a_thread_is_woken_once_for_a_crowd_that_returns(clock: FakeClock) -> None:
+    queue = crowd_back(clock, "a", "b", "c")
+    for moment in (1.05, 1.1, 1.15):
+        clock.at(moment, lambda: put(queue, "again"))
+    batch = take(queue)
+    assert (len(batch.items), clock.time, clock.notifications) == (3, 1.15, 1)
+
+
+def test_if_some_of_the_crowd_stay_away_the_others_are_sent_in_time(clock: FakeClock) -> None:
+    queue = crowd_back(clock, "a", "b", "c")
+    for moment in (1.05, 1.1):
+        clock.at(moment, lambda: put(queue, "again"))
+    batch = take(queue)
+    assert (len(batch.items), clock.time, clock.notifications) == (2, 6.05, 0)
+
+
+def test_a_thread_looks_once_after_a_crowd_and_then_sleeps(clock: FakeClock) -> None:
+    queue = crowd_back(clock, "a", "b", "c")
+    with pytest.raises(Deadlock):
+        queue.take()
+    assert clock.time == 1.0 + LOOK_AGAIN
+
+
+def test_after_a_batch_of_one_no_crowd_is_expected(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    put(queue, "a")
+    batch = take(queue)
+    clock.time = 1.0
+    succeed(queue, batch)
+    with pytest.raises(Deadlock):
+        queue.take()
+    assert clock.time == 1.0
+
+
+def test_a_look_whose_moment_has_passed_is_left_out(clock: FakeClock) -> None:
+    queue = crowd_back(clock, "a", "b", "c")
+    clock.time = 1.0 + LOOK_AGAIN
+    waits: list[float | None] = []
+
+    def wait(condition: threading.Condition, timeout: float | None) -> None:
+        waits.append(timeout)
+        queue.close()
+
+    clock.wait = wait  # type: ignore[method-assign]
+    assert queue.take() is None
+    assert waits == [None]
 
 
 # Those who return from a search
