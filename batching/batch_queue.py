@@ -242,7 +242,7 @@ class BatchQueue:
                         ended.append(call)
                 position += count
             relay.link(ended)
-            self._learn(batch, now, error is None and batch.smooth, errors.values())
+            self._learn(batch, now, error, errors.values())
             if len(batch.items) > 1:
                 self._next_look = now + LOOK_AGAIN * (now - batch.taken_at)
             # The thread that settles goes on to `take`, so nobody else needs waking.
@@ -276,14 +276,18 @@ class BatchQueue:
         if (lane := self._lanes.get(batch.key)) is not None:
             lane.in_flight_items -= len(batch.items)
 
-    def _learn(self, batch: Batch, now: float, ok: bool, errors: Collection[ProxyError]) -> None:
+    def _learn(self, batch: Batch, now: float, error: ProxyError | None, errors: Collection[ProxyError]) -> None:
         lane = self._lanes.get(batch.key)
         if lane is not None:
+            ok = error is None and batch.smooth
             if ok:
                 seconds = now - batch.taken_at
                 lane.latency += LATENCY_WEIGHT * (seconds - lane.latency) if lane.latency else seconds
-            if errors or lane.guilty_share:
-                self._learn_guilt(lane, *_judged(errors, len(batch.items)))
+            refused = isinstance(error, UpstreamRejected)
+            if refused or errors or lane.guilty_share:
+                guilty, judged = _judged(errors, len(batch.items))
+                # A refused batch of which all are clean by themselves was too large: that too asks for smaller ones.
+                self._learn_guilt(lane, max(guilty, 1) if refused else guilty, judged)
             try:
                 lane.timing.completed(lane, batch, now, ok=ok)
             except Exception:  # what a rule makes of an answer must not cost the clients the answer

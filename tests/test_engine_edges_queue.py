@@ -660,6 +660,21 @@ def test_what_the_upstream_refused_counts_as_guilty_among_what_it_judged(
     assert lane_of(queue).guilty_share == pytest.approx(guilty / (THOUGHT_INNOCENT + judged))
 
 
+def test_a_refused_batch_of_which_all_are_clean_by_themselves_asks_for_smaller_ones(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    put(queue, "a", "b")
+    batch = take(queue)
+    queue.settle(batch, results_of(batch), UpstreamRejected("too much", status=413))
+    assert lane_of(queue).guilty_share == pytest.approx(1 / (THOUGHT_INNOCENT + 2))
+
+
+def test_a_batch_that_failed_for_another_reason_says_nothing_of_its_inputs(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=2)
+    put(queue, "a", "b")
+    queue.settle(take(queue), None, UpstreamError("boom"))
+    assert lane_of(queue).guilty_share == 0.0
+
+
 def test_a_batch_of_which_nothing_is_known_teaches_nothing(clock: FakeClock) -> None:
     queue = queue_of(clock, max_batch_size=2)
     put(queue, "a")

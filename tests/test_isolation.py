@@ -213,6 +213,16 @@ def test_a_neighbours_words_are_never_passed_on(clock: FakeClock) -> None:
     assert messages == ["too long", None, "too long"]
 
 
+@pytest.mark.parametrize("most", [4, 8, 16])
+def test_an_upstream_that_takes_less_than_it_says_soon_gets_less(clock: FakeClock, most: int) -> None:
+    bench = Bench(PickyUpstream(clock, most=most), clock, max_calls=10_000, max_queued_items=10_000)
+    for number in range(50):
+        calls = [bench.submit(f"{number}, {each}") for each in range(32)]
+        bench.run()
+        assert not any(bench.verdict_on(call) for call in calls)
+    assert len(bench.upstream.batches) < 50 * (32 / most) * 1.5
+
+
 def test_a_batch_that_was_only_too_large_is_halved_until_it_fits(clock: FakeClock) -> None:
     bench = Bench(PickyUpstream(clock, most=16), clock)
     calls = [bench.submit(text) for text in texts_of(32)]
