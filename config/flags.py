@@ -94,13 +94,16 @@ def _without_value(flag: str, *keys: str) -> Problem:
 def _unknown(rest: list[str]) -> list[Problem]:
     """Report what is no flag of ours. Values are never quoted: one may be a secret gone astray."""
     known = [CONFIG_FLAG, *(each.flag for each in DECLARATIONS if not each.secret)]
+    secret = tuple(each.flag for each in DECLARATIONS if each.secret)
     problems = []
     after_flag = False
     for word in rest:
         flag = word.partition("=")[0] if word.startswith("--") else word[:2]
         if word.startswith("-"):
             hint = suggestion(flag.lower().replace("_", "-"), known)
-            problems.append(Problem(f"flag {flag}: unknown{hint}"))
+            # What sticks to the name of a secret may be the secret.
+            shown = next((f"{each}..." for each in secret if flag.startswith(each)), flag)
+            problems.append(Problem(f"flag {shown}: unknown{hint}"))
         elif not after_flag:
             problems.append(Problem("command line: a word that belongs to no flag"))
         after_flag = word.startswith("-") and "=" not in word

@@ -164,6 +164,13 @@ def test_flags_are_not_abbreviated(sources: Sources) -> None:
     assert "flag --max-batch-s: unknown" in sources.problem("--max-batch-s", "8")
 
 
+@pytest.mark.parametrize("flag", ["--api-keyhush", "--inference-api-key:hush", "--api-keyhush=x"])
+def test_what_sticks_to_a_secrets_flag_is_not_shown(sources: Sources, flag: str) -> None:
+    problem = sources.problem(flag)
+    assert "api-key...: unknown" in problem
+    assert "hush" not in problem
+
+
 def test_a_flag_needs_its_value(sources: Sources) -> None:
     assert sources.problems("--port", "--workers", "2", "--config") == [
         "flag --config: needs a value",
