@@ -690,40 +690,42 @@ class Impatient(FixedTiming):
     """The more wait the sooner, and three at once."""
 
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:
-        return Decision(lane.oldest + 10.0 / lane.waiting if lane.waiting < 3 else now, "crowd")
+        return Decision(now if lane.is_full or lane.waiting >= 3 else lane.oldest + 10.0 / lane.waiting, "crowd")
 
 
 def crowd_back(clock: FakeClock, *texts: str) -> BatchQueue:
-    """Return a queue whose batch of these texts took from moment 0 to 1."""
-    queue = queue_of(clock, timing=lambda: Impatient(0.0))
+    """Return a queue whose batch of these texts took from moment 0.5 to 1.5."""
+    clock.time = 0.5
+    queue = queue_of(clock, max_batch_size=len(texts), timing=lambda: Impatient(0.0))
     put(queue, *texts)
     batch = take(queue)
-    clock.time = 1.0
+    clock.time = 1.5
     succeed(queue, batch)
+    queue.limits.max_batch_size = 32
     return queue
 
 
 def test_a_thread_is_woken_once_for_a_crowd_that_returns(clock: FakeClock) -> None:
     queue = crowd_back(clock, "a", "b", "c")
-    for moment in (1.05, 1.1, 1.15):
+    for moment in (1.55, 1.6, 1.65):
         clock.at(moment, lambda: put(queue, "again"))
     batch = take(queue)
-    assert (len(batch.items), clock.time, clock.notifications) == (3, 1.15, 1)
+    assert (len(batch.items), clock.time, clock.notifications) == (3, 1.65, 1)
 
 
 def test_if_some_of_the_crowd_stay_away_the_others_are_sent_in_time(clock: FakeClock) -> None:
     queue = crowd_back(clock, "a", "b", "c")
-    for moment in (1.05, 1.1):
+    for moment in (1.55, 1.6):
         clock.at(moment, lambda: put(queue, "again"))
     batch = take(queue)
-    assert (len(batch.items), clock.time, clock.notifications) == (2, 6.05, 0)
+    assert (len(batch.items), clock.time, clock.notifications) == (2, 6.55, 0)
 
 
 def test_a_thread_looks_once_after_a_crowd_and_then_sleeps(clock: FakeClock) -> None:
-    queue = crowd_back(clock, "a", "b", "c")
+    queue = crowd_back(clock, "a", "b")
     with pytest.raises(Deadlock):
         queue.take()
-    assert clock.time == 1.0 + LOOK_AGAIN
+    assert clock.time == 1.5 + LOOK_AGAIN
 
 
 def test_after_a_batch_of_one_no_crowd_is_expected(clock: FakeClock) -> None:
@@ -739,7 +741,7 @@ def test_after_a_batch_of_one_no_crowd_is_expected(clock: FakeClock) -> None:
 
 def test_a_look_whose_moment_has_passed_is_left_out(clock: FakeClock) -> None:
     queue = crowd_back(clock, "a", "b", "c")
-    clock.time = 1.0 + LOOK_AGAIN
+    clock.time = 1.5 + LOOK_AGAIN
     waits: list[float | None] = []
 
     def wait(condition: threading.Condition, timeout: float | None) -> None:
@@ -817,6 +819,18 @@ def test_a_call_of_several_returns_from_the_first_unjudged_on(clock: FakeClock) 
     assert (call.taken, call.missing, queue.queued_items, lane_of(queue).waiting_bytes) == (1, 2, 2, 3 + 3)
     batch = take(queue)
     assert batch.items == items_of("b", "c")
+    assert succeed(queue, batch) == [call]
+    assert call.results == [vector_of(item) for item in call.items]
+
+
+def test_of_a_call_of_several_what_was_judged_is_kept(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=6)
+    other = put(queue, "a")
+    call = put(queue, "b", "c", "d", "e", "f")
+    assert leave(queue, take(queue), 5) == [other]
+    assert (call.taken, call.missing) == (4, 1)
+    batch = take(queue)
+    assert batch.items == items_of("f")
     assert succeed(queue, batch) == [call]
     assert call.results == [vector_of(item) for item in call.items]
 
