@@ -9,7 +9,7 @@ RUN_NEEDS := constraints.txt requirements.txt requirements-embedded.txt requirem
 EMBEDDED := $(BIN)/python -m embedded --host 127.0.0.1 --port {port} --threads 2
 # The clients and a simulated upstream on the last core: left to itself the scheduler puts them beside the proxy's worker,
 # which keeps to one core, while another idles. Every service may use all cores.
-LAST_CORE = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() - 1)')
+LAST_CORE = $(shell $(PYTHON) -c 'import os; print(max(getattr(os, "sched_getaffinity", lambda _: [0])(0)))')
 APART = --cpus $(LAST_CORE) --upstream-cpus $(LAST_CORE)
 
 .DEFAULT_GOAL := help
