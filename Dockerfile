@@ -14,8 +14,12 @@ WORKDIR /srv
 # Code and settings only: the embedded model is for trying things out, an image is for a real upstream.
 COPY app.py gunicorn.conf.py config.toml ./
 COPY config config
+COPY formats formats
 COPY batching batching
+COPY upstream upstream
+COPY instrumentation instrumentation
 COPY api api
+COPY serving serving
 COPY embedded/__init__.py embedded/supervisor.py embedded/weights.py embedded/
 # A number, so that Kubernetes can check that it is not root.
 USER 65532:65532

@@ -8,25 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import api
-from batching import (
-    AdaptiveTiming,
-    Batcher,
-    BatchQueue,
-    Clamp,
-    FixedTiming,
-    Fleet,
-    Limits,
-    Observer,
-    SystemClock,
-    Timing,
-    UpstreamClient,
-    UpstreamMonitor,
-    UpstreamPool,
-)
+from batching import AdaptiveTiming, Batcher, BatchQueue, FixedTiming, Limits, Observer, SystemClock, Timing
 from config import DECLARATIONS, SettingsError, __version__, load_settings
 from config.active import active
 from config.flags import CONFIG_ENV, parse_flags
 from config.sources import FLAGS_ENV
+from upstream.endpoint import UpstreamClient
+from upstream.monitor import Clamp, Fleet, UpstreamMonitor
+from upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

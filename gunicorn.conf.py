@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from config import SettingsError, __version__, banner, sizing_problems, thread_count, worker_connections
 from config.active import activate, active, read_again
 from config.logs import logging_config
-from config.metrics_directory import prepare
 from embedded.supervisor import EmbeddedServer
 from embedded.weights import WeightsError
+from instrumentation.metrics_directory import prepare
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
@@ -66,7 +66,7 @@ elif _settings.workers > 1 and METRICS_DIRECTORY not in os.environ:
 bind = _settings.bind
 # One process has one queue: more processes split the same clients over smaller batches.
 workers = _settings.workers
-worker_class = "api.worker.ProxyWorker"
+worker_class = "serving.worker.ProxyWorker"
 # Every waiting request holds a thread, and some are kept for health checks and for saying 429.
 threads = thread_count(_settings)
 worker_connections = worker_connections(_settings, _hard_limit)
@@ -160,7 +160,7 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
 
 def post_worker_init(worker: Worker) -> None:
     """Start the engine's threads in the process that serves."""
-    from api.affinity import stay_on_one_core  # noqa: PLC0415 - not in the master: see METRICS_DIRECTORY
+    from serving.affinity import stay_on_one_core  # noqa: PLC0415 - not in the master: see METRICS_DIRECTORY
 
     if active().cpu_affinity == "auto" and (core := stay_on_one_core()) is not None:
         worker.log.info("staying on core %d", core)

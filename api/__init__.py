@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from flask import request
 
 from api import auth, embed, errors, health
-from api.flask_app import Answer, App
-from api.metrics import Metrics
+from api.app import Answer, App
 from api.request_id import request_id
+from instrumentation.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

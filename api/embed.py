@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
+from api.app import Answer
 from api.body import read_json_object
 from api.errors import RequestError
-from api.flask_app import Answer
 from api.request_id import request_id
 from api.schemas import EmbedQuery, load_embed_query
 from batching import Call, ProxyError
@@ -19,9 +19,9 @@ from batching import Call, ProxyError
 if TYPE_CHECKING:
     import socket
 
-    from api.metrics import Metrics
     from batching import Batcher
     from config import Settings
+    from instrumentation.metrics import Metrics
 
 #: Header by which a client may shorten the time it is willing to wait.
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"

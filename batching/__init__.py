@@ -3,17 +3,14 @@
 It knows nothing of HTTP servers or Flask. ``docs/design.md`` tells how the parts work together.
 """
 
-from batching.adaptive import AdaptiveTiming
-from batching.batch_queue import BatchQueue, Limits
 from batching.batcher import Batcher, Upstream
 from batching.call import Batch, BatchKey, Call, Item
 from batching.clock import Clock, SystemClock
 from batching.errors import ProxyError
-from batching.monitor import Clamp, Fleet, UpstreamMonitor
 from batching.observer import BatchReport, CallReport, Observer
-from batching.pool import UpstreamPool
-from batching.timing import FixedTiming, Timing
-from batching.upstream import UpstreamClient, UpstreamInfo
+from batching.queue.batch_queue import BatchQueue, Limits
+from batching.timing.adaptive import AdaptiveTiming
+from batching.timing.rule import FixedTiming, Timing
 
 __all__ = [
     "AdaptiveTiming",
@@ -24,10 +21,8 @@ __all__ = [
     "Batcher",
     "Call",
     "CallReport",
-    "Clamp",
     "Clock",
     "FixedTiming",
-    "Fleet",
     "Item",
     "Limits",
     "Observer",
@@ -35,8 +30,4 @@ __all__ = [
     "SystemClock",
     "Timing",
     "Upstream",
-    "UpstreamClient",
-    "UpstreamInfo",
-    "UpstreamMonitor",
-    "UpstreamPool",
 ]

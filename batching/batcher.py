@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from batching import relay
 from batching.errors import DeadlineExceeded, ProxyError, UpstreamProtocolError, UpstreamRejected
-from batching.isolation import Isolation, Outcomes
+from batching.isolation.isolation import Isolation, Outcomes
 from batching.observer import BatchReport, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batching.batch_queue import BatchQueue
     from batching.call import Batch, Call
     from batching.clock import Clock
     from batching.observer import Observer
+    from batching.queue.batch_queue import BatchQueue
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from batching.adaptive import AdaptiveTiming
-from batching.batch_queue import BatchQueue, Limits
 from batching.call import Batch, BatchKey, Call
-from batching.timing import FULL, HOLD, IDLE, Decision, FixedTiming, LaneState, Timing
+from batching.queue.batch_queue import BatchQueue, Limits
+from batching.timing.adaptive import AdaptiveTiming
+from batching.timing.rule import FULL, HOLD, IDLE, Decision, FixedTiming, LaneState, Timing
 from benchmarks.report import Progress, number, percentile, table
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ import pytest
 from flask import Flask
 
 import api
-from batching import Batcher, BatchQueue, FixedTiming, Limits, SystemClock, UpstreamPool
+from batching import Batcher, BatchQueue, FixedTiming, Limits, SystemClock
 from config import Settings
-from tests.fakes import FakeUpstream
+from tests.support.fakes import FakeUpstream
+from upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from tests.endurance.stage import Report, Upstream, kill_worker, service, wait_f
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.service import Service
+    from tests.support.service import Service
 
 BACK = 2.0
 

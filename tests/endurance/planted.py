@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import app
-from batching import reply
+from formats import slices
 
-_split = reply.split_vectors
+_split = slices.split_vectors
 
 
 def _rotated(body: bytes, count: int) -> tuple[list[bytes], int]:
@@ -16,7 +16,7 @@ def _rotated(body: bytes, count: int) -> tuple[list[bytes], int]:
 
 
 # Whoever has imported the function already gets the planted one too.
-for _module in [module for name, module in sys.modules.items() if name.startswith("batching.")]:
+for _module in [module for name, module in sys.modules.items() if name.startswith("upstream.")]:
     if getattr(_module, "split_vectors", None) is _split:
         _module.split_vectors = _rotated
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from tests.endurance.client import Crowd, Wish
 from tests.endurance.stage import Report, Upstream, metric, service
 from tests.endurance.upstream import POISON
-from tests.service import embed_request
+from tests.support.service import embed_request
 
 if TYPE_CHECKING:
     import random
     from collections import Counter
     from collections.abc import Callable, Sequence
 
-    from tests.service import Service
+    from tests.support.service import Service
 
 
 def one_among_31(report: Report) -> None:

@@ -12,7 +12,7 @@ from tests.endurance.stage import Report, Upstream, reload, service
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.service import Service
+    from tests.support.service import Service
 
 
 async def load(options: argparse.Namespace, running: Service) -> tuple[Crowd, int]:

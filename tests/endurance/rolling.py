@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from benchmarks.processes import fetch, free_port
 from tests.endurance.client import Crowd, one_text
 from tests.endurance.stage import Report, Upstream, allow_many_files, wait_for
-from tests.service import ROOT, Service
+from tests.support.service import ROOT, Service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

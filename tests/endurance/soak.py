@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from tests.service import Service
+    from tests.support.service import Service
 
 #: Admission small enough for each round to fill the pool of threads.
 SETTINGS = {"max_concurrent_requests": 64, "read_timeout_ms": 500, "upstream_timeout_ms": 800}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from benchmarks.processes import fetch, free_port
-from tests.service import APP, ROOT, Service, eventually
+from tests.support.service import APP, ROOT, Service, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

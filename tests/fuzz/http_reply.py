@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batching.errors import UpstreamBroke, UpstreamProtocolError
-from batching.http_reply import MAX_TEXT_BYTES, Reply, ReplyReader
+from upstream.http_reply import MAX_TEXT_BYTES, Reply, ReplyReader
 
 SEEDS = [
     b"\x10\1HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[[1]]",

@@ -6,7 +6,7 @@ import json
 from typing import NoReturn
 
 from batching.errors import UpstreamProtocolError
-from batching.reply import split_vectors
+from formats.slices import split_vectors
 
 SEEDS = [
     b"\0[[0.5,-1e-3]]",

@@ -6,7 +6,7 @@ import json
 
 from api.errors import error_body, retry_after_header
 from batching.errors import ProxyError, UpstreamRejected
-from batching.upstream import MAX_RELAYED_TEXT, UpstreamClient, _refusal
+from upstream.endpoint import MAX_RELAYED_TEXT, UpstreamClient, _refusal
 
 STATUSES = (400, 413, 422, 429, 503, 500, 424, 204, 301, 404, 599)
 _OURS = "the upstream "

@@ -1,0 +1,143 @@
+"""Flask, without the work that this service's requests never need. Each change is one of Flask's own hooks."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Request, Response, request_tearing_down
+from flask.globals import request_ctx
+from flask.sessions import NullSession, SessionInterface
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
+
+from serving.wire import OwnHeaders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flask.sessions import SessionMixin
+    from werkzeug.routing import Rule
+
+
+class _NoSessions(SessionInterface):
+    """One null session for everybody: there are no cookies here."""
+
+    _nothing = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002
+        return self._nothing
+
+    def is_null_session(self, obj: object) -> bool:  # noqa: ARG002
+        return True
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """There is nothing to save."""
+
+
+class _Request(Request):
+    """A request that works out what nobody has asked for yet when somebody does: the views read the environment."""
+
+    def __init__(self, environ: dict[str, Any], populate_request: bool = True, shallow: bool = False) -> None:  # noqa: ARG002
+        self.environ = environ
+        self.method = environ["REQUEST_METHOD"].upper()
+        self.shallow = shallow
+
+    def __getattr__(self, name: str) -> Any:
+        if "headers" in self.__dict__:  # it has been worked out, and there is no such thing
+            raise AttributeError(name)
+        super().__init__(self.environ)
+        return getattr(self, name)
+
+
+class _Matched(MapAdapter):
+    """What a method and a path without parameters lead to, which is always the same."""
+
+    rule: Rule
+
+    def match(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+        return self.rule, {}
+
+
+class App(Flask):
+    """A Flask app whose views are plain functions, whose routes look at no host name and which has no sessions.
+
+    What this and ``Answer`` buy a request is in ``docs/design.md``, "Serving".
+    """
+
+    request_class = _Request
+    session_interface = _NoSessions()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._matched: dict[tuple[str, str], _Matched] = {}
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the view as it is: none is a coroutine, and looking costs something each time."""
+        return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Match path and method only; Flask would work out and check the server's name first."""
+        if request is None:
+            return None
+        environ = request.environ
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        return self._matched.get((method, path)) or self._match(method, path)
+
+    def _match(self, method: str, path: str) -> MapAdapter:
+        decoded = path.encode("latin-1").decode("utf-8", "replace")
+        if decoded.startswith("//"):  # of which Werkzeug would make one, and serve what a rule in front may forbid
+            decoded = f"/.{decoded}"
+        where = (self.url_map, "", "/", None, "http", decoded, method)
+        adapter = MapAdapter(*where)
+        with suppress(HTTPException):
+            rule, _ = adapter.match(return_rule=True)
+            if rule.rule == path:  # one of few, whatever the clients think of
+                matched = self._matched[method, path] = _Matched(*where)
+                matched.rule = rule
+        return adapter
+
+    # Flask looks for hooks of blueprints as well, three times a request. There are none, as a rule.
+
+    def preprocess_request(self) -> Any:
+        if self.before_request_funcs.keys() != {None} or self.url_value_preprocessors:
+            return super().preprocess_request()
+        for before in self.before_request_funcs[None]:
+            if (answer := before()) is not None:
+                return answer
+        return None
+
+    def process_response(self, response: Response) -> Response:
+        if self.after_request_funcs.keys() != {None} or request_ctx._after_request_functions:  # noqa: SLF001
+            return super().process_response(response)
+        for after in reversed(self.after_request_funcs[None]):
+            response = after(response)
+        return response
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        if self.teardown_request_funcs:
+            super().do_teardown_request(exc)
+        else:
+            request_tearing_down.send(self, _async_wrapper=self.ensure_sync, exc=exc)
+
+
+class Answer(Response):
+    """A finished 200 answer: its body and headers go out as they are given, without being parsed and rebuilt."""
+
+    def __init__(self, body: bytes, header_pairs: list[tuple[str, str]]) -> None:
+        # Not super().__init__(): what it prepares is what this class is there to avoid.
+        self._status, self._status_code = "200 OK", 200
+        self.response = self._body = [body]
+        self._pairs = OwnHeaders(header_pairs, len(body))
+
+    @cached_property
+    def headers(self) -> Headers:  # type: ignore[override]
+        """The headers as an object, for whoever wants to change them."""
+        return Headers(self._pairs)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:  # noqa: ARG002
+        changed: Headers | None = self.__dict__.get("headers")
+        start_response(self._status, self._pairs if changed is None else changed.to_wsgi_list())
+        return self._body

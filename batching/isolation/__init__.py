@@ -1,0 +1,1 @@
+"""How a refused batch is taken apart: the search, what it remembers, and how often inputs are refused."""

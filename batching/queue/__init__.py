@@ -1,0 +1,1 @@
+"""Where calls wait, and how batches are made up of them."""

@@ -1,0 +1,1 @@
+"""Leaves used on both sides of the engine: bytes in, bytes out, no I/O."""

@@ -1,0 +1,1 @@
+"""Listeners: what turns the engine's reports into metrics."""

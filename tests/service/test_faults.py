@@ -1,0 +1,230 @@
+"""Whatever the upstream does, each client is told the truth within its deadline, and the service goes on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.service import Answer, Service, embed_request, eventually
+from tests.support.stub_upstream import StubUpstream, answering, dripping, hanging, saying, vector_for
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DEADLINE = 0.6
+HTML = b"<html><body>Bad Gateway</body></html>"
+
+
+@pytest.fixture(scope="module")
+def shared_upstream() -> Iterator[StubUpstream]:
+    with StubUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def shared(shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    settings = {"request_timeout_ms": int(DEADLINE * 1000), "upstream_timeout_ms": 5000, "log_format": "json"}
+    with Service(tmp_path_factory.mktemp("faults"), inference_url=shared_upstream.url, **settings) as service:
+        yield service
+
+
+@pytest.fixture
+def upstream(shared_upstream: StubUpstream) -> Iterator[StubUpstream]:
+    yield shared_upstream
+    shared_upstream.fault = None
+
+
+@pytest.fixture
+def service(shared: Service, upstream: StubUpstream) -> Iterator[Service]:
+    """The shared service, which must go on as soon as the upstream is well again."""
+    before = shared.workers
+    yield shared
+    upstream.fault = None
+    assert shared.workers == before
+    assert shared.embed("well again").body == b"[" + vector_for("well again") + b"]"
+
+
+def refused(answer: Answer | None, status: int) -> str:
+    message: str = refused_answer(answer, status).json["error"]
+    return message
+
+
+def refused_answer(answer: Answer | None, status: int) -> Answer:
+    assert answer is not None
+    assert answer.status == status, answer
+    assert answer.took < DEADLINE + 0.4
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json.keys() == {"error", "error_type", "request_id"}
+    assert ("retry-after" in answer.headers) == (status in {429, 503})
+    return answer
+
+
+def vectors(*texts: str) -> bytes:
+    return b"[" + b",".join(map(vector_for, texts)) + b"]"
+
+
+_numbers = itertools.count()
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (hanging, 504),
+        (dripping, 504),
+        (saying(b""), 502),
+        (saying(b"nonsense\r\n\r\n"), 502),
+        (saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[[0.1"), 502),
+        (saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[[0.1\r\n"), 502),
+        (saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[[0.1]]\r\n0\r\n\r\n"), 502),
+        (saying(b"HTTP/1.1 200 OK\r\n\r\n[[0.1]]"), 502),
+        (answering(HTML, headers="Content-Type: text/html\r\n"), 502),
+        (answering(b""), 502),
+        (answering(b"{}"), 502),
+        (answering(b"[]"), 502),
+        (answering(b"[[0.1],[0.2]]"), 502),
+        (answering(b"[[null]]"), 502),
+        (answering(b'[["0.1"]]'), 502),
+        (answering(b"[[NaN]]"), 502),
+        (answering(b"[[]]"), 502),
+        (answering(b"[[[0.1]]]"), 502),
+        (answering(b"[0.1]"), 502),
+        (answering(b"\x1f\x8b\x08", headers="Content-Encoding: gzip\r\n"), 502),
+        (answering(HTML, status=500), 502),
+        (answering(HTML, status=502), 502),
+        (answering(b'{"error":"x","error_type":"Backend"}', status=424), 502),
+        (answering(HTML, status=404), 502),
+        (answering(b"", status=307, headers="Location: /embed\r\n"), 502),
+        (answering(b"", status=503), 503),
+        (answering(b"", status=429), 429),
+        (answering(b'{"error":"too long","error_type":"Validation"}', status=422), 422),
+        (answering(b'{"error":"too long","error_type":"Validation"}', status=413), 413),
+        (answering(HTML, status=400), 400),
+    ],
+)
+def test_every_fault_has_its_status_within_the_deadline(
+    service: Service, upstream: StubUpstream, fault: Callable[[socket.socket], None], status: int
+) -> None:
+    upstream.fault = fault
+    # Each time another text: what was refused is remembered for a while.
+    message = refused(service.embed(f"text {next(_numbers)}"), status)
+    assert "<html>" not in message
+
+
+def test_a_wrong_count_gives_nobody_a_vector(service: Service, upstream: StubUpstream) -> None:
+    upstream.fault = answering(b"[" + b",".join([b"[0.1]"] * 7) + b"]")
+    for answer in service.crowd([embed_request(["a", "b", "c"]), embed_request(["d", "e", "f"])]):
+        refused(answer, 502)
+
+
+def test_one_null_in_one_vector_gives_nobody_a_vector(service: Service, upstream: StubUpstream) -> None:
+    upstream.fault = answering(b"[[0.1,0.2],[0.1,null]]")
+    refused(service.embed(["a", "b"]), 502)
+
+
+def test_a_client_alone_in_its_batch_is_told_the_upstreams_words(service: Service, upstream: StubUpstream) -> None:
+    upstream.fault = answering(b'{"error":"`secret text` is too long","error_type":"Validation"}', status=422)
+    assert "secret text" in refused(service.embed("alone"), 422)
+    assert "secret text" in refused(service.embed(["one", "client"]), 422)
+
+
+def test_the_retry_after_of_a_busy_upstream_is_obeyed(upstream: StubUpstream, tmp_path: Path) -> None:
+    with Service(tmp_path, inference_url=upstream.url, request_timeout_ms=2000) as service:
+        upstream.fault = answering(b"", status=429, headers="Retry-After: 9\r\n")
+        calls = len(upstream.calls)
+        for _ in range(3):
+            assert 8 <= int(refused_answer(service.embed("a"), 429).headers["retry-after"]) <= 12
+        assert len(upstream.calls) == calls + 1
+
+
+def test_a_second_upstream_carries_on_when_one_goes_down(upstream: StubUpstream, tmp_path: Path) -> None:
+    with (
+        StubUpstream() as other,
+        Service(tmp_path, inference_url=f"{upstream.url},{other.url}", log_format="json") as service,
+    ):
+        eventually(lambda: [each["ready"] for each in service.get("/health/ready").json["upstreams"]] == [True, True])
+        for number in range(8):
+            assert service.embed(f"both {number}").status == 200
+        assert other.calls
+        other.stop()
+        texts = [f"text {number}" for number in range(100)]
+        for text in texts:
+            assert service.embed(text).body == vectors(text)
+        eventually(lambda: [each["ready"] for each in service.get("/health/ready").json["upstreams"]] == [True, False])
+        assert service.get("/health/ready").status == 200
+        metrics = service.get("/metrics").body.decode()
+        assert f'autobatch_upstream_up{{upstream="{other.url}"}} 0.0' in metrics
+        assert 'autobatch_retries_total{reason="unavailable"}' in metrics
+        other.calls.clear()
+        other.start()
+        eventually(lambda: service.embed("back").status == 200 and other.calls)
+
+
+def test_a_client_in_a_hurry_is_answered_in_time_while_the_upstream_hangs(
+    service: Service, upstream: StubUpstream
+) -> None:
+    upstream.fault = hanging
+    answer = service.embed("a", {"X-Request-Timeout-Ms": "100"})
+    refused(answer, 504)
+    assert answer.took < 0.4
+
+
+def test_the_service_serves_others_while_some_calls_hang(service: Service, upstream: StubUpstream) -> None:
+    """Only the batch that was sent into the fault suffers."""
+    upstream.calls.clear()
+    upstream.fault = hanging
+    with service.connect() as connection:
+        connection.sendall(embed_request("unlucky"))
+        upstream.wait_for_calls(1)
+        upstream.fault = None
+        assert service.embed("lucky").body == vectors("lucky")
+
+
+def test_readiness_follows_the_upstream_down_and_up_and_liveness_does_not(
+    service: Service, upstream: StubUpstream
+) -> None:
+    eventually(lambda: service.get("/health/ready").status == 200)
+    upstream.stop()
+    try:
+        refused(service.embed("a"), 503)
+        eventually(lambda: service.get("/health/ready").status == 503)
+        assert service.get("/health").status == 503
+        assert service.get("/health/live").status == 200
+    finally:
+        upstream.start()
+    assert service.embed("back").body == vectors("back")
+    eventually(lambda: service.get("/health/ready").status == 200)
+
+
+def test_a_restarted_upstream_costs_nobody_an_answer(service: Service, upstream: StubUpstream) -> None:
+    """Pooled connections are dead now, and no request has to find out."""
+    service.crowd([embed_request(f"fill the pool {number}") for number in range(8)])
+    upstream.stop()
+    upstream.start()
+    assert [service.embed(f"text {number}").status for number in range(4)] == [200] * 4
+
+
+def test_an_upstream_that_was_down_from_the_start_is_found_when_it_comes(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    upstream = StubUpstream(info={"model_id": "late", "max_client_batch_size": 4})
+    upstream.start().stop()
+    with Service(tmp_path_factory.mktemp("late"), inference_url=upstream.url) as service:
+        assert service.get("/health/live").status == 200
+        assert service.get("/health/ready").status == 503
+        refused(service.embed("a"), 503)
+        with upstream:
+            eventually(lambda: service.get("/health/ready").status == 200)
+            eventually(lambda: "max_batch_size 32 -> 4" in service.log)
+            assert service.embed(["a"] * 9).status == 200
+            assert max(upstream.sizes) == 4
+
+
+def test_every_line_of_the_json_log_is_json(service: Service) -> None:
+    assert "Traceback" not in service.log
+    events = [line for line in service.log.splitlines() if line.startswith("{")]
+    assert {"Booting" in json.loads(line)["message"] for line in events} == {True, False}
