@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import api
+from api.app import App
+from api.routes import register
 from batching import AdaptiveTiming, Batcher, BatchQueue, FixedTiming, Limits, Observer, SystemClock, Timing
 from config import DECLARATIONS, SettingsError, __version__, load_settings
 from config.active import active
 from config.flags import CONFIG_ENV, parse_flags
 from config.sources import FLAGS_ENV
+from instrumentation.metrics import Metrics
 from upstream.endpoint import UpstreamClient
 from upstream.monitor import Clamp, Fleet, UpstreamMonitor
 from upstream.pool import UpstreamPool
@@ -36,7 +38,7 @@ class Proxy:
             raise ValueError("an inference_url is needed here")
         clock = SystemClock()
         limits, wanted = _limits(settings), _limits(settings)
-        self.metrics = api.Metrics()
+        self.metrics = Metrics()
         # Each upstream has room for all batches, should it be the only one left, and for its monitor.
         self._clients = [
             UpstreamClient(
@@ -113,9 +115,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     Under gunicorn the settings are those that the configuration file has read.
     """
     settings = active() if settings is None else settings
-    app = api.App("auto-batching-proxy", static_folder=None)
+    app = App("auto-batching-proxy", static_folder=None)
     app.extensions["proxy"] = proxy = Proxy(settings)
-    api.register(
+    register(
         app,
         settings=settings,
         batcher=proxy.batcher,

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, Response, request_tearing_down
 from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from serving.wire import OwnHeaders
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from flask.sessions import SessionMixin
     from werkzeug.routing import Rule
@@ -64,7 +60,7 @@ class _Matched(MapAdapter):
 class App(Flask):
     """A Flask app whose views are plain functions, whose routes look at no host name and which has no sessions.
 
-    What this and ``Answer`` buy a request is in ``docs/design.md``, "Serving".
+    What this and ``FinishedResponse`` buy a request is in ``docs/design.md``, "Serving".
     """
 
     request_class = _Request
@@ -121,23 +117,3 @@ class App(Flask):
             super().do_teardown_request(exc)
         else:
             request_tearing_down.send(self, _async_wrapper=self.ensure_sync, exc=exc)
-
-
-class Answer(Response):
-    """A finished 200 answer: its body and headers go out as they are given, without being parsed and rebuilt."""
-
-    def __init__(self, body: bytes, header_pairs: list[tuple[str, str]]) -> None:
-        # Not super().__init__(): what it prepares is what this class is there to avoid.
-        self._status, self._status_code = "200 OK", 200
-        self.response = self._body = [body]
-        self._pairs = OwnHeaders(header_pairs, len(body))
-
-    @cached_property
-    def headers(self) -> Headers:  # type: ignore[override]
-        """The headers as an object, for whoever wants to change them."""
-        return Headers(self._pairs)
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:  # noqa: ARG002
-        changed: Headers | None = self.__dict__.get("headers")
-        start_response(self._status, self._pairs if changed is None else changed.to_wsgi_list())
-        return self._body

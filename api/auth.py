@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, request
 
-from api.errors import RequestError
+from api.error_forms import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

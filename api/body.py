@@ -8,7 +8,7 @@ from typing import Any
 
 from gunicorn.http.errors import ParseException
 
-from api.errors import RequestError
+from api.error_forms import RequestError
 
 
 class TooSlowError(Exception):

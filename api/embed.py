@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
-from api.app import Answer
 from api.body import read_json_object
-from api.errors import RequestError
+from api.error_forms import RequestError
+from api.finished import FinishedResponse
 from api.request_id import request_id
 from api.schemas import EmbedQuery, load_embed_query
 from batching import Call, ProxyError
@@ -47,7 +47,7 @@ def blueprint(batcher: Batcher, metrics: Metrics, settings: Settings) -> Bluepri
             metrics.count_items(error.outcome, len(query.items))
             raise
         metrics.count_items("ok", len(query.items))
-        return Answer(_answer(query, results), _headers(call, began, request_id(environ)))
+        return FinishedResponse(_answer(query, results), _headers(call, began, request_id(environ)))
 
     return routes
 

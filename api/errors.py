@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
-import random
 from typing import TYPE_CHECKING
 
-import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from api.error_forms import ERROR_TYPES, error_body, retry_after_header
 from api.request_id import request_id
 from batching.errors import ProxyError
 
@@ -18,43 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 log = logging.getLogger(__name__)
-
-#: The ``error_type`` of failures that have no TEI name.
-ERROR_TYPES = {
-    400: "BadRequest",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    405: "MethodNotAllowed",
-    408: "RequestTimeout",
-    411: "LengthRequired",
-    413: "PayloadTooLarge",
-    414: "UriTooLong",
-    415: "UnsupportedMediaType",
-    417: "ExpectationFailed",
-    431: "HeadersTooLarge",
-    501: "NotImplemented",
-    503: "Unhealthy",
-}
-
-
-class RequestError(ProxyError):
-    """The request itself is at fault: its ``status`` and a message that says where."""
-
-    def __init__(self, status: int, message: str, *, error_type: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error_type = error_type or ERROR_TYPES[status]
-
-
-def error_body(message: str, error_type: str, identity: str) -> bytes:
-    """Return the JSON that every error carries."""
-    return msgspec.json.encode({"error": message, "error_type": error_type, "request_id": identity})
-
-
-def retry_after_header(seconds: float) -> str:
-    """Return whole seconds, spread over three so that refused clients do not return as one crowd."""
-    return str(math.ceil(seconds) + random.randrange(3))  # noqa: S311 - spreading load, not secrets
 
 
 def _render(status: int, message: str, error_type: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
-from api.errors import RequestError
+from api.error_forms import RequestError
 from batching import BatchKey, Item
 
 #: Token ids are 32-bit in every tokenizer that upstreams use, and in TEI's contract.

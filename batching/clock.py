@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import threading
+
+#: Never by itself: something else has to happen first.
+NEVER = math.inf
+#: At once: a moment that has always passed.
+NOW = -math.inf
 
 
 class Clock(Protocol):

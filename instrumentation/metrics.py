@@ -10,7 +10,7 @@ from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
 
-from api.errors import RequestError
+from api.error_forms import RequestError
 from batching.call import ISOLATION
 from batching.errors import UpstreamRejected
 from batching.observer import Observer

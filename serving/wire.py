@@ -23,11 +23,12 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 
 from api.body import TooSlowError
+from api.own_headers import OwnHeaders
 from batching import relay
 from serving.heads import Head, Heads, ReceivedBody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 
@@ -256,15 +257,6 @@ class _Parser(RequestParser):  # type: ignore[misc]
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, readers: set[Unreader]) -> None:
         super().__init__(cfg, sock, client)
         self.unreader = Unreader(sock, readers)
-
-
-class OwnHeaders(list[tuple[str, str]]):
-    """Headers of a response to POST, with ``Content-Length``, all of our own making: nobody need check them."""
-
-    def __init__(self, pairs: Iterable[tuple[str, str]], length: int) -> None:
-        super().__init__(pairs)
-        self.length = length
-        self.append(("Content-Length", str(length)))
 
 
 class WholeResponse(wsgi.Response):  # type: ignore[misc]

@@ -20,7 +20,7 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.workers import gthread
 
 from api.body import TooSlowError
-from api.errors import ERROR_TYPES, error_body, retry_after_header
+from api.error_forms import ERROR_TYPES, error_body, retry_after_header
 from api.request_id import new_request_id
 from batching import relay
 from config import idle_threads

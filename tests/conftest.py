@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flask import Flask
 
-import api
+from api.routes import register
 from batching import Batcher, BatchQueue, FixedTiming, Limits, SystemClock
 from config import Settings
+from instrumentation.metrics import Metrics
 from tests.support.fakes import FakeUpstream
 from upstream.pool import UpstreamPool
 
@@ -60,7 +61,7 @@ class Edge:
         self.upstream = GatedUpstream()
         self.health = FakeHealth()
         self.draining = False
-        self.metrics = api.Metrics()
+        self.metrics = Metrics()
         clock = SystemClock()
         limits = Limits(
             max_batch_size=self.settings.max_batch_size,
@@ -74,7 +75,7 @@ class Edge:
         pool = UpstreamPool([self.upstream], limits, 2, clock, observers=[self.metrics])
         self.batcher = Batcher(self.queue, pool, clock, threads=2, observers=[self.metrics])
         self.app = Flask("edge", static_folder=None)
-        api.register(
+        register(
             self.app,
             settings=self.settings,
             batcher=self.batcher,

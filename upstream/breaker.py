@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batching.timing.rule import NEVER, NOW
+from batching.clock import NEVER, NOW
 
 
 class Breaker:

@@ -7,9 +7,9 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 from batching.budget import Budget
+from batching.clock import NOW
 from batching.errors import NoUpstream, UpstreamError, UpstreamOverloaded, UpstreamRejected, UpstreamTimeout
 from batching.observer import CallReport, Observer, tell
-from batching.timing.rule import NOW
 from upstream.breaker import Breaker, Window
 
 if TYPE_CHECKING:

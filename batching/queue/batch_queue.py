@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from batching import relay
 from batching.call import Batch, BatchKey, Call, Item, Part
+from batching.clock import NEVER, NOW
 from batching.errors import (
     BatcherDied,
     ClientGone,
@@ -25,7 +26,7 @@ from batching.errors import (
 )
 from batching.isolation.bisection import group_size
 from batching.queue.padding import by_age, by_likeness
-from batching.timing.rule import DRAIN, HOLD, NEVER, NOW, Decision, Timing
+from batching.timing.rule import DRAIN, HOLD, Decision, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

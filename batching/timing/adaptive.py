@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from batching.clock import NOW
 from batching.timing.learning import CallCost, Flight, Parallelism
-from batching.timing.rule import AHEAD, CROWD, FULL, IDLE, MAX_WAIT, NOW, PROBE, SETTLED, Decision
+from batching.timing.rule import AHEAD, CROWD, FULL, IDLE, MAX_WAIT, PROBE, SETTLED, Decision
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

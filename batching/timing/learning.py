@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batching.timing.rule import NEVER
+from batching.clock import NEVER
 
 
 class CallCost:

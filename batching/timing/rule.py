@@ -6,16 +6,12 @@ A timing object belongs to one lane (the queue of one batch key). The queue tell
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from batching.clock import NEVER, NOW
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-
-#: Never by itself: something else has to happen first.
-NEVER = math.inf
-#: At once: a moment that has always passed.
-NOW = -math.inf
 
 
 class Decision(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.body import parse_object
-from api.errors import RequestError
+from api.error_forms import RequestError
 from tests.conftest import Edge, refused
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.errors import ERROR_TYPES, RequestError, retry_after_header
+from api.error_forms import ERROR_TYPES, RequestError, retry_after_header
 from batching.errors import (
     BatcherDied,
     ClientGone,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.errors import RequestError
+from api.error_forms import RequestError
 from api.schemas import MAX_OPTION_BYTES, MAX_TOKEN_ID, EmbedQuery, load_embed_query
 from batching import BatchKey
 

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from api.body import parse_object
-from api.errors import RequestError, error_body
+from api.error_forms import RequestError, error_body
 from api.schemas import load_embed_query
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from api.errors import error_body, retry_after_header
+from api.error_forms import error_body, retry_after_header
 from batching.errors import ProxyError, UpstreamRejected
 from upstream.endpoint import MAX_RELAYED_TEXT, UpstreamClient, _refusal
 

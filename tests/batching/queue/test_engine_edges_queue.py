@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from batching import Batch, BatchKey, BatchQueue, Call, FixedTiming
+from batching.clock import NEVER
 from batching.errors import (
     BatcherDied,
     ClientGone,
@@ -30,7 +31,7 @@ from batching.queue.batch_queue import (
     THOUGHT_INNOCENT,
     Lane,
 )
-from batching.timing.rule import NEVER, Decision, LaneState
+from batching.timing.rule import Decision, LaneState
 from tests.support.fakes import (
     KEY,
     Deadlock,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from batching.clock import NOW
 from batching.timing.adaptive import AdaptiveTiming
 from batching.timing.learning import CallCost, Flight, Parallelism
-from batching.timing.rule import NOW, Decision
 from tests.batching.timing.test_timing import FakeLane
+
+if TYPE_CHECKING:
+    from batching.timing.rule import Decision
 
 SECOND = 1.0
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from batching.clock import NEVER, NOW
 from batching.timing.adaptive import AdaptiveTiming
 from batching.timing.learning import CallCost
-from batching.timing.rule import NEVER, NOW, REASONS, Decision, FixedTiming, Timing
+from batching.timing.rule import REASONS, Decision, FixedTiming, Timing
 
 MAX_BATCH = 8
 MAX_WAIT = 0.1
