@@ -43,8 +43,10 @@ BODIES = [
     b'{"inputs": "a", "prompt_name": ""}',
     b'{"inputs": "a", "prompt_name": null, "dimensions": null}',
     b'{"inputs": "a", "dimensions": 64}',
-    b'{"inputs": "a", "truncate": true, "normalize": false, "prompt_name": "p", "dimensions": 8, '
-    b'"truncation_direction": "Left"}',
+    (
+        b'{"inputs": "a", "truncate": true, "normalize": false, "prompt_name": "p", "dimensions": 8, '
+        b'"truncation_direction": "Left"}'
+    ),
     b'{"inputs": "a", "zeta": 1, "alpha": {"b": [1, 2.50, null], "a": "\\u00e4"}, "normalize": false}',
     b'{"inputs": "a", "model": "m", "user": null}',
     b'{"inputs": "a", "number": 1e3, "big": 12345678901234567890, "small": -0.0}',
