@@ -1,1 +1,1 @@
-"""When a batch is sent: decisions, without threads and without looking at a clock."""
+"""When a batch is sent: decisions that are told the time, start no thread and hold no lock."""

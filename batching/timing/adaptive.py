@@ -1,11 +1,11 @@
-"""The adaptive rule: send as soon as waiting longer cannot pay. ``docs/timing.md`` tells the story."""
+"""The adaptive rule: send as soon as waiting longer cannot pay. ``docs/timing.md`` derives it and has the figures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from batching.clock import NOW
-from batching.timing.learning import CallCost, Flight, Parallelism
+from batching.timing.learning import Flight, Learned, Observation, Parallelism
 from batching.timing.rule import AHEAD, CROWD, FULL, IDLE, MAX_WAIT, PROBE, SETTLED, Decision
 
 if TYPE_CHECKING:
@@ -15,120 +15,148 @@ if TYPE_CHECKING:
 
 
 class AdaptiveTiming:
-    """Send as soon as waiting longer cannot pay: everybody is back, or nobody else is expected in time.
+    """Send when the whole crowd is here, or when the items still missing are not expected in time.
 
-    ``docs/timing.md`` tells the story and has the figures. In short: while the upstream is busy the batch
-    grows. When it is free, the batch waits for the crowd that was here a moment ago, as long as that costs those
-    who wait less than it saves those who are missing. Whether it does is learned by watching, at every
-    chance, when the missing ones come, be the batch held for them or not: so nothing is tried out at the
-    clients' expense.
+    While the upstream is busy the batch grows. While it is free, the batch is held for the missing items of the
+    crowd, as long as holding costs the waiting items less than it saves the missing ones. Whether the missing
+    items come in time is observed after each call, whether the batch is held or not. So no item is held as an
+    experiment.
     """
 
-    #: Weight of the newest batch in the average size of the crowd: it forgets half of it in two batches.
+    #: Weight of the newest batch in the average size of the crowd: two batches halve what was there before.
     CROWD_WEIGHT = 0.3
-    #: Weight of the newest chance in the average of how long the crowd takes to return.
+    #: Weight of the newest observation in the average return time and gap.
     RETURN_WEIGHT = 0.2
-    #: Holding is worth while that average stays below this share of the wait that would break even.
-    #: Below 0.5 spread-out crowds are split, at 1.0 Poisson traffic is held for nothing.
+    #: Batches are held while the average return time is at most this many break-even waits.
+    #: Below 0.5 a crowd that returns spread out is split; at 1.0 Poisson traffic is held for nothing.
     PAYS = 0.8
-    #: The longest return that counts, in waits that break even: an outlier must not shut the gate for long.
+    #: Longest return that counts, in break-even waits. It caps one observation, so that a single very late return
+    #: cannot keep holding switched off.
     LOST = 2.0
-    #: Batches are sent ahead while in this share of cases nobody came after all had been counted (weight 0.1).
+    #: Batches are sent ahead while at least this share of busy periods was quiet, and the newest one's weight in it.
     QUIET, QUIET_WEIGHT = 0.9, 0.1
 
-    def __init__(self, max_batch_size: int, max_wait: float, upstream_parallelism: int = 1) -> None:
-        """``upstream_parallelism`` is where learning starts."""
+    def __init__(
+        self, max_batch_size: int, max_wait: float, upstream_parallelism: int = 1, learned: Learned | None = None
+    ) -> None:
+        """Start from ``learned``, which this object goes on to update, or from nothing but ``upstream_parallelism``.
+
+        ``max_batch_size`` counts items, ``max_wait`` is in seconds, ``upstream_parallelism`` counts calls.
+        """
         self._max_batch_size = max_batch_size
         self._max_wait = max_wait
-        self._cost = CallCost()
-        self._parallel = Parallelism(upstream_parallelism, self._cost)
+        self._learned = Learned(parallelism=Parallelism(float(upstream_parallelism))) if learned is None else learned
         self._flights: dict[Hashable, Flight] = {}
-        self._last_arrival = self._last_sent = self._last_completion = NOW
-        # The crowd: average of the most items that were here at once (waiting or in flight) between two sends.
-        self._crowd = 0.0
+        self._last_sent = self._last_completion = NOW
+        # The last arrival or completion.
+        self._last_event = NOW
+        # The most items that were here at once (waiting or in flight) since the last send.
         self._peak = 0
-        # The chance under observation: how many are awaited, since when, and the wait that would break even.
-        self._awaited = 0.0
-        self._since = NOW
-        self._break_even = 0.0
-        # What chances taught: how long the crowd takes to come back, in break-even waits and in seconds.
-        self._return = 0.0
-        self._gap = 0.0
-        # Whether all are here while the upstream is busy, whether somebody came even so, and how seldom that is.
+        self._observation = Observation()
+        # Of the current busy period: whether the whole crowd has been here, and whether an item arrived after that.
         self._all_here = self._surprised = False
-        self._quiet = 0.0
+
+    @property
+    def learned(self) -> Learned:
+        """What has been learned so far: the live record, not a copy."""
+        return self._learned
 
     # ---- decisions ------------------------------------------------------------------------------
 
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:
+        """Return when the waiting items are due, and why. The first case that matches decides:
+
+        1. The limit of batches in flight is reached: hold. The queue sees to this case before it asks.
+        2. The batch is full: send, even behind another.
+        3. The oldest item has waited ``max_wait``: send.
+        4. All servers of the upstream are busy: hold until ``max_wait``. With one batch on each server there are
+           two exceptions: send a ``probe`` where one is due, or send ``ahead`` where that is faster than merging.
+        5. Less than half an item of the crowd is missing: send.
+        6. The crowd has not come back in time lately, or a probe is due: send.
+        7. Hold until the break-even wait has passed since the last arrival or completion, then send.
+        """
         if lane.is_full:
             return FULL
         give_up = lane.oldest + self._max_wait
         if give_up <= now:
             return MAX_WAIT
-        if in_flight >= self._parallel.servers:
-            if in_flight == self._parallel.servers:
-                if self._may_probe(lane, now):
+        learned = self._learned
+        servers = learned.parallelism.servers
+        if in_flight >= servers:
+            if in_flight == servers:
+                if learned.parallelism.wants_probe and self._would_overlap(lane, now):
                     return PROBE
-                if self._ahead_pays(lane):
+                if learned.quiet >= self.QUIET and self._ahead_pays(lane):
                     return AHEAD
             return Decision(give_up, "max_wait")
-        missing = self._missing(lane.waiting, lane.in_flight_items)
+        waiting = lane.waiting
+        missing = self._missing(waiting, lane.in_flight_items)
         if missing < 0.5:
             return CROWD
-        if self._return > self.PAYS or self._parallel.wants_probe:
+        if learned.return_time > self.PAYS or learned.parallelism.wants_probe:
             return IDLE
-        settled = max(self._last_arrival, self._last_completion) + self._worth(lane.waiting, missing)
+        settled = self._last_event + self._break_even(waiting, missing)
         if settled <= now:
             return SETTLED
         return Decision(min(settled, give_up), "settled")
 
     def _missing(self, waiting: int, served: int) -> float:
-        """How many may still come into a batch of ``waiting``, while ``served`` others cannot."""
-        share = min(self._crowd / self._parallel.servers, self._max_batch_size)
-        return min(share, self._crowd - served) - waiting
+        """How many items may still join a batch of ``waiting``; the ``served`` items of the crowd cannot."""
+        learned = self._learned
+        crowd = learned.crowd
+        share = min(crowd / learned.parallelism.servers, self._max_batch_size)
+        return min(share, crowd - served) - waiting
 
-    def _worth(self, waiting: int, missing: float) -> float:
-        """The wait that breaks even: w seconds cost the waiting w each, and save the missing a call less w each."""
-        return self._cost.of(waiting) * missing / (waiting + missing)
+    def _break_even(self, waiting: int, missing: float) -> float:
+        """Seconds of waiting that cost as much as they save.
 
-    def _may_probe(self, lane: LaneState, now: float) -> bool:
-        """Whether an overlap is wanted, and would be long enough to judge by."""
-        return self._parallel.wants_probe and now - self._last_sent < 0.5 * self._cost.of(lane.waiting)
+        A wait of w costs each waiting item w. It saves each missing item a call less w, for the missing items
+        would otherwise find the upstream busy.
+        """
+        return self._learned.cost.of(waiting) * missing / (waiting + missing)
+
+    def _would_overlap(self, lane: LaneState, now: float) -> bool:
+        """Whether a probe would overlap the call in flight for long enough to be judged."""
+        return now - self._last_sent < 0.5 * self._learned.cost.of(lane.waiting)
 
     def _ahead_pays(self, lane: LaneState) -> bool:
-        """Whether to queue this batch at the busy upstream: nobody else can come, and merging would not be faster."""
+        """Whether to queue this batch at the busy upstream: no other item can join it, and merging is not faster."""
+        learned = self._learned
         here = lane.waiting + lane.in_flight_items
-        if self._quiet < self.QUIET or here < self._crowd - 0.5:
+        if here < learned.crowd - 0.5:
             return False
-        merged = min(self._crowd, self._max_batch_size)
-        merged_seconds = self._cost.of(merged) + self._gap
-        apart_seconds = self._cost.of(lane.waiting) + self._cost.of(lane.in_flight_items) - 2 * self._parallel.lag
+        cost = learned.cost
+        merged = min(learned.crowd, self._max_batch_size)
+        merged_seconds = cost.of(merged) + learned.gap
+        apart_seconds = cost.of(lane.waiting) + cost.of(lane.in_flight_items) - 2 * learned.parallelism.lag
         return here * merged_seconds > merged * apart_seconds
 
-    # ---- what happened --------------------------------------------------------------------------
+    # ---- events ---------------------------------------------------------------------------------
 
     def arrived(self, lane: LaneState, count: int, now: float) -> None:
         here = lane.waiting + lane.in_flight_items
         if self._all_here:
             self._surprised = True
-        elif lane.in_flight_items and here >= self._crowd - 0.5:
+        elif lane.in_flight_items and here >= self._learned.crowd - 0.5:
             self._all_here = True
-        if self._awaited > 0.0:
-            self._awaited -= count
-            if self._awaited < 0.5:
+        observation = self._observation
+        if observation.awaited > 0.0:
+            observation.awaited -= count
+            if observation.awaited < 0.5:
                 self._learn_return(now)
         elif here == count:
-            self._watch(count, self._missing(count, 0), now)
-        self._peak = max(self._peak, here)
-        self._last_arrival = now
+            self._start_observation(count, self._missing(count, 0), now)
+        if here > self._peak:  # noqa: PLR1730 - a call of max() would take a third of this method's time
+            self._peak = here
+        self._last_event = now
 
     def sent(self, lane: LaneState, batch: Hashable, size: int, beside: int, now: float) -> None:
-        self._crowd += self.CROWD_WEIGHT * (self._peak - self._crowd)
+        learned = self._learned
+        learned.crowd += self.CROWD_WEIGHT * (self._peak - learned.crowd)
         self._peak = lane.waiting + lane.in_flight_items
-        blockers = max(beside - self._parallel.servers, 0) + 1
+        blockers = max(beside - learned.parallelism.servers, 0) + 1
         self._flights[batch] = Flight(size, now, beside, beside == len(self._flights), blockers)
-        self._parallel.sent()
+        learned.parallelism.sent()
         self._last_sent = now
 
     def completed(self, lane: LaneState, batch: Hashable, now: float, *, ok: bool) -> None:
@@ -138,41 +166,48 @@ class AdaptiveTiming:
             other.blockers -= 1
             if not other.blockers:
                 other.freed = now
-            if other.beside >= self._parallel.servers:
+            if other.beside >= self._learned.parallelism.servers:
                 queued += other.size
         self._learn_call(flight, now, ok=ok)
         if self._all_here:
-            self._quiet += self.QUIET_WEIGHT * ((not self._surprised) - self._quiet)
+            learned = self._learned
+            learned.quiet += self.QUIET_WEIGHT * ((not self._surprised) - learned.quiet)
             self._all_here = self._surprised = False
-        if self._awaited > 0.0:
+        if self._observation.awaited > 0.0:
             self._learn_return(now)
-        self._last_completion = now
-        # Those who were sent ahead could have been held: would the others have come in time?
+        self._last_event = self._last_completion = now
+        # Items queued at the upstream count as waiting here: had they been held, missing items could have joined them.
         if here := lane.waiting + queued:
-            self._watch(here, self._missing(here, lane.in_flight_items - queued), now)
+            self._start_observation(here, self._missing(here, lane.in_flight_items - queued), now)
 
     def _learn_call(self, flight: Flight, now: float, *, ok: bool) -> None:
+        """Learn the cost from a call that was alone, the parallelism from one that overlapped others."""
+        learned = self._learned
         if not ok:
-            # What is under way beside a failure may suffer from the same trouble: it teaches nothing either.
+            # Calls in flight beside a failed one may suffer from the same fault, so they teach nothing either.
             for other in self._flights.values():
                 other.is_seen = False
         elif flight.is_seen:
             if flight.beside:
-                self._parallel.judge(flight, self._last_completion, now)
+                learned.parallelism.judge(flight, learned.cost, self._last_completion, now)
             else:
-                self._cost.add(flight.size, now - flight.sent)
+                learned.cost.add(flight.size, now - flight.sent)
 
-    def _watch(self, here: int, missing: float, now: float) -> None:
-        """Begin to observe a chance to hold ``here`` items for the ``missing`` ones, whether it is taken or not."""
+    def _start_observation(self, here: int, missing: float, now: float) -> None:
+        """Observe when the ``missing`` items arrive that ``here`` items could be held for, be they held or not."""
         if missing >= 0.5:
-            self._awaited = missing
-            self._since = now
-            self._break_even = self._worth(here, missing)
+            observation = self._observation
+            observation.awaited = missing
+            observation.since = now
+            observation.break_even = self._break_even(here, missing)
 
     def _learn_return(self, now: float) -> None:
-        """The awaited are here, or the next batch is back before them."""
-        self._awaited = 0.0
-        if self._break_even > 0.0:
-            taken = min((now - self._since) / self._break_even, self.LOST)
-            self._return += self.RETURN_WEIGHT * (taken - self._return)
-            self._gap += self.RETURN_WEIGHT * (now - self._last_completion - self._gap)
+        """End the observation: the awaited items have arrived, or the next batch came back before them."""
+        observation = self._observation
+        observation.awaited = 0.0
+        if observation.break_even > 0.0:
+            learned = self._learned
+            waits = min((now - observation.since) / observation.break_even, self.LOST)
+            learned.return_time += self.RETURN_WEIGHT * (waits - learned.return_time)
+            if self._last_completion > NOW:  # the gap begins with a completion
+                learned.gap += self.RETURN_WEIGHT * (now - self._last_completion - learned.gap)

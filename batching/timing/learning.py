@@ -1,65 +1,76 @@
-"""What calls teach about the upstream: how long one takes, and how many it works on at once."""
+"""What a lane's timing has learned from past calls and arrivals, and how calls teach it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from batching.clock import NEVER
+from batching.clock import NEVER, NOW
 
 
+@dataclass(slots=True)
 class CallCost:
     """How long a call of n items takes: the line fixed + slope · n, fitted as calls return.
 
-    Exponentially weighted least squares. Until two sizes were seen there is no line, and every size is
-    taken to last what was seen.
+    Exponentially weighted least squares. With a single size there is no line: every size is estimated
+    at the mean latency. All times are seconds.
     """
 
-    #: Of the newest call; all older ones share the rest.
+    #: Weight of the newest call in each mean.
     WEIGHT = 0.1
 
-    def __init__(self) -> None:
-        self._size = self._latency = self._size_sq = self._product = self._slope = 0.0
-        self._largest = 0
+    #: Weighted means over calls: of the size, the latency, the size squared, and size times latency.
+    size: float = 0.0
+    latency: float = 0.0
+    size_squared: float = 0.0
+    product: float = 0.0
+    #: Seconds for each further item.
+    slope: float = 0.0
+    #: Items in the largest call so far.
+    largest: int = 0
 
     def add(self, size: int, latency: float) -> None:
         """Learn one call of ``size`` items that took ``latency`` seconds."""
-        weight = self.WEIGHT if self._size else 1.0
-        self._size += weight * (size - self._size)
-        self._latency += weight * (latency - self._latency)
-        self._largest = max(self._largest, size)
-        self._size_sq += weight * (size * size - self._size_sq)
-        self._product += weight * (size * latency - self._product)
-        variance = self._size_sq - self._size * self._size
+        weight = self.WEIGHT if self.size else 1.0
+        self.size += weight * (size - self.size)
+        self.latency += weight * (latency - self.latency)
+        self.largest = max(self.largest, size)
+        self.size_squared += weight * (size * size - self.size_squared)
+        self.product += weight * (size * latency - self.product)
+        variance = self.size_squared - self.size * self.size
         if variance >= 0.01:
-            slope = (self._product - self._size * self._latency) / variance
+            slope = (self.product - self.size * self.latency) / variance
             # Neither an item nor a call without items can take less than no time.
-            self._slope = min(max(slope, 0.0), self._latency / self._size)
+            self.slope = min(max(slope, 0.0), self.latency / self.size)
 
     def knows(self, size: int) -> bool:
-        """Whether calls of about this size were seen, so that the line need not be stretched."""
-        return size <= 2 * self._largest
+        """Whether calls of at least half this size were measured, so that the fit is not extrapolated further."""
+        return size <= 2 * self.largest
 
     def of(self, size: float) -> float:
-        """Seconds that a call of ``size`` items takes; 0 before any was seen."""
-        return self._latency + self._slope * (size - self._size)
+        """Seconds that a call of ``size`` items takes; 0 before the first call was measured."""
+        return self.latency + self.slope * (size - self.size)
 
 
 @dataclass(slots=True)
 class Flight:
-    """A batch on its way."""
+    """A batch that was sent and has not come back."""
 
+    #: Number of its items.
     size: int
+    #: When it was sent.
     sent: float
-    #: How many other batches were on their way when it left, and whether all of those are this lane's own,
-    #: so that their end will be seen here.
+    #: How many other batches were in flight when it was sent.
     beside: int
+    #: Whether its time can teach: all batches beside it are this lane's own, so that this lane is told when they
+    #: end, and none of them has failed.
     is_seen: bool
-    #: How many of the others had to come back before the upstream could begin with it.
+    #: How many of the batches beside it have to end before the upstream can start it.
     blockers: int
-    #: When they had.
+    #: When the last of those ended.
     freed: float = NEVER
 
 
+@dataclass(slots=True)
 class Parallelism:
     """How many calls the upstream works on at once, judged by calls that overlapped others.
 
@@ -67,50 +78,87 @@ class Parallelism:
     a parallel one it comes back as if it had been alone.
     """
 
-    #: Of one verdict: two in a row move the estimate by half a server, so one outlier does not.
+    #: Weight of the newest verdict: two in a row move the estimate by half a server, so one outlier does not.
     WEIGHT = 0.3
-    #: Verdicts are rare, so a probe is due after this many batches: the first soon, then so seldom that
-    #: what it costs a serial upstream (one extra call) stays below the 99th percentile.
+    #: Batches until the first probe, and between later ones. The first is early, so that few batches suffer from
+    #: a wrong start; later ones are so rare that the extra call which a probe costs a serial upstream stays below
+    #: the 99th percentile.
     FIRST_PROBE, PROBE_EVERY = 16, 512
-    #: A probe that found a free server is followed by another at once.
+    #: Batches until the next probe after one that found a free server.
     NEXT_PROBE = 4
 
-    def __init__(self, start: int, cost: CallCost) -> None:
-        self.servers = start
-        #: Seconds of a call that the upstream spends idle between two calls: network, sending, receiving.
-        self.lag = 0.0
-        self._cost = cost
-        self._estimate = float(start)
-        self._until_probe = self.FIRST_PROBE
+    #: Moving average of the verdicts; ``servers`` is its nearest integer.
+    estimate: float = 1.0
+    #: Seconds of a call that the upstream spends idle between two calls: network, sending, receiving.
+    lag: float = 0.0
+    #: Batches until a probe is due; 0 or less while one is due.
+    until_probe: int = FIRST_PROBE
+    #: Calls that the upstream works on at once.
+    servers: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.servers = int(self.estimate + 0.5)
 
     @property
     def wants_probe(self) -> bool:
-        """Whether it is time to learn from an overlap that would not come about by itself."""
-        return self._until_probe <= 0
+        """Whether a call should be sent beside another only to learn from the overlap."""
+        return self.until_probe <= 0
 
     def sent(self) -> None:
-        """Count a batch on its way."""
-        self._until_probe -= 1
-        if self._until_probe < -self.FIRST_PROBE:  # no chance came; it must not stay due for ever
-            self._until_probe = self.PROBE_EVERY
+        """Count a batch that was sent."""
+        self.until_probe -= 1
+        if self.until_probe < -self.FIRST_PROBE:  # no batch could serve as a probe: give up until the next period
+            self.until_probe = self.PROBE_EVERY
 
-    def judge(self, flight: Flight, last_completion: float, now: float) -> None:
-        """Learn from a batch that came back and had overlapped another."""
-        alone = self._cost.of(flight.size)
+    def judge(self, flight: Flight, cost: CallCost, last_completion: float, now: float) -> None:
+        """Learn from ``flight``, which overlapped another and came back ``now``.
+
+        ``last_completion`` is when the batch before it came back. An overlap shorter than half a call teaches
+        nothing, for waiting could not be told from working; nor does a size for which the cost is not known.
+        """
+        alone = cost.of(flight.size)
         overlap = min(flight.freed, now) - flight.sent
-        if overlap < 0.5 * alone or not self._cost.knows(flight.size):  # waiting cannot be told from working
+        if overlap < 0.5 * alone or not cost.knows(flight.size):
             return
         waited = now - flight.sent - alone > 0.5 * overlap
         if flight.beside < self.servers:
             if waited:
                 self._move(flight.beside)
         else:
-            self._until_probe = self.PROBE_EVERY if waited else self.NEXT_PROBE
+            self.until_probe = self.PROBE_EVERY if waited else self.NEXT_PROBE
             self._move(self.servers if waited else self.servers + 1)
             if waited:
-                # It began when the one before it ended: what is missing was spent on the way.
+                # The upstream started it when the one before it ended; what its call took less than that was lag.
                 self.lag += 0.5 * (max(alone - (now - last_completion), 0.0) - self.lag)
 
     def _move(self, towards: int) -> None:
-        self._estimate += self.WEIGHT * (towards - self._estimate)
-        self.servers = int(self._estimate + 0.5)
+        self.estimate += self.WEIGHT * (towards - self.estimate)
+        self.servers = int(self.estimate + 0.5)
+
+
+@dataclass(slots=True)
+class Observation:
+    """The current observation: how many items are awaited, since when, and the wait that would break even."""
+
+    #: Items that are missing; 0 while nothing is observed.
+    awaited: float = 0.0
+    #: When it began.
+    since: float = NOW
+    #: Seconds; 0 while the cost of a call is not known, and then the observation teaches nothing.
+    break_even: float = 0.0
+
+
+@dataclass(slots=True)
+class Learned:
+    """All that a lane's timing has learned; by default nothing. Its timing updates it in place."""
+
+    #: Average of the most items that were here at once (waiting or in flight) between two sends.
+    crowd: float = 0.0
+    #: Average time until the missing items of the crowd have arrived, in break-even waits.
+    return_time: float = 0.0
+    #: Average time from the end of a call until the missing items have arrived, in seconds.
+    gap: float = 0.0
+    #: Share of busy periods in which no item arrived once the whole crowd was here, from 0 to 1.
+    quiet: float = 0.0
+    cost: CallCost = field(default_factory=CallCost)
+    parallelism: Parallelism = field(default_factory=Parallelism)

@@ -1,7 +1,8 @@
-"""When to send: decisions only, without threads and without looking at a clock.
+"""What a timing rule is asked and what it answers, and the simplest rule. No threads, no clock.
 
 A timing object belongs to one lane (the queue of one batch key). The queue tells it what happened
-(``arrived``, ``sent``, ``completed``) and asks it ``decide``; asking changes nothing.
+(``arrived``, ``sent``, ``completed``) and asks it ``decide``, always with the queue's lock held. ``decide`` changes
+nothing. All times are in seconds. Moments are those of the queue's clock, which never goes backwards.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Decision(NamedTuple):
-    """Send at ``due`` (a moment on the clock, ``NOW`` or ``NEVER``), for this ``reason``."""
+    """Send at ``due`` (a moment of the clock, ``NOW`` or ``NEVER``), for this ``reason``."""
 
     due: float
     reason: str
@@ -30,48 +31,55 @@ SETTLED = Decision(NOW, "settled")
 AHEAD = Decision(NOW, "ahead")
 PROBE = Decision(NOW, "probe")
 DRAIN = Decision(NOW, "drain")
+#: Not a rule's decision but the queue's: a suspected item waits for no other.
+SUSPECT = Decision(NOW, "suspect")
 
-#: Every reason a batch can give, for documents and metric labels.
-REASONS = tuple(decision.reason for decision in (FULL, MAX_WAIT, CROWD, IDLE, SETTLED, AHEAD, PROBE, DRAIN))
+#: Every reason for which a batch can be sent, for documents and metric labels.
+REASONS = tuple(decision.reason for decision in (FULL, MAX_WAIT, CROWD, IDLE, SETTLED, AHEAD, PROBE, DRAIN, SUSPECT))
 
 
 class LaneState(Protocol):
-    """What a decision may look at. Items are counted, times are moments in seconds."""
+    """What a timing object may read of its lane."""
 
+    #: Items that wait.
     waiting: int
+    #: Whether the waiting items fill a batch, by their number or their bytes.
     is_full: bool
+    #: When the oldest waiting item arrived; ``NEVER`` where none waits.
     oldest: float
+    #: Items of this lane that were sent and have not come back.
     in_flight_items: int
 
 
 class Timing(Protocol):
-    """Decides when the items of one lane are sent, and learns from what became of them."""
+    """Decides when the items of one lane are sent, and learns from the events of that lane."""
 
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:
-        """Say when the waiting items are due, given how many batches are in flight upstream."""
+        """Return when the waiting items are due, and why; ``in_flight`` counts batches, those of other lanes too."""
         ...
 
     def arrived(self, lane: LaneState, count: int, now: float) -> None:
-        """Take note that ``count`` items joined the lane."""
+        """Take note that ``count`` items joined the lane; ``lane.waiting`` counts them already."""
         ...
 
     def sent(self, lane: LaneState, batch: Hashable, size: int, beside: int, now: float) -> None:
-        """Take note that ``batch`` left with ``size`` items while ``beside`` others were in flight.
+        """Take note that ``batch`` was sent with ``size`` items while ``beside`` other batches were in flight.
 
-        ``lane`` is what remains, the batch counted as in flight.
+        ``lane`` no longer counts its items as waiting but as in flight.
         """
         ...
 
     def completed(self, lane: LaneState, batch: Hashable, now: float, *, ok: bool) -> None:
-        """Take note that ``batch`` came back; ``lane`` no longer counts it as in flight.
+        """Take note that ``batch`` came back; ``lane`` no longer counts its items as in flight.
 
-        ``ok``: with results, after as long as the upstream takes. Otherwise its latency teaches nothing.
+        ``ok`` is true if the upstream returned results and the time since ``sent`` is the upstream's own. The time
+        of any other batch teaches nothing.
         """
         ...
 
 
 class FixedTiming:
-    """The classic rule: send when full, or when the oldest item has waited ``max_wait`` seconds."""
+    """The classic rule: send when the batch is full, or when the oldest item has waited ``max_wait`` seconds."""
 
     def __init__(self, max_wait: float) -> None:
         self._max_wait = max_wait
