@@ -1,40 +1,38 @@
-"""Runs the batcher threads: each takes a due batch, sends it upstream and wakes those who wait for it."""
+"""Runs the batcher threads: each takes a due batch, sends it upstream and wakes the waiters of its calls."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from batching import relay
-from batching.errors import DeadlineExceeded, ProxyError, UpstreamProtocolError, UpstreamRejected
-from batching.isolation.isolation import Isolation, Outcomes
-from batching.observer import BatchReport, tell
+from batching.errors import DeadlineExceeded, ProxyError
+from batching.isolation.isolation import Isolation
+from batching.observer import BatchReport, Observer
+from batching.outcomes import Outcomes, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from batching.call import Batch, Call
     from batching.clock import Clock
-    from batching.observer import Observer
     from batching.queue.batch_queue import BatchQueue
+    from batching.sender import Sender
 
 log = logging.getLogger(__name__)
 
-NO_ERRORS: dict[int, ProxyError] = {}
 
-
-class Upstream(Protocol):
-    """Whatever turns the items of a batch into results."""
-
-    def send(self, batch: Batch) -> list[bytes]:
-        """Return one result for each item, in order, or raise a ``ProxyError``."""
-        ...
+def start_daemon(body: Callable[[], None]) -> threading.Thread:
+    """Start a batcher thread, which ends with the process."""
+    thread = threading.Thread(target=body, name="batcher", daemon=True)
+    thread.start()
+    return thread
 
 
 class Batcher:
-    """Gathers calls into batches. Handler threads ``submit`` and wait in ``result``.
+    """Gathers calls into batches. Handler threads ``ask``, which is ``submit`` and then ``result``.
 
     ``threads`` daemon threads all run the same loop, leader and followers: there is no second queue and
     no hand-over between them. A supervisor thread replaces those that die and fails their batches.
@@ -44,14 +42,21 @@ class Batcher:
     SUPERVISION_PERIOD = 1.0
 
     def __init__(
-        self, queue: BatchQueue, upstream: Upstream, clock: Clock, *, threads: int, observers: Sequence[Observer] = ()
+        self,
+        queue: BatchQueue,
+        sender: Sender,
+        clock: Clock,
+        *,
+        threads: int,
+        observer: Observer | None = None,
+        start_thread: Callable[[Callable[[], None]], threading.Thread] = start_daemon,
     ) -> None:
         self.queue = queue
-        self._upstream = upstream
-        self._isolation = Isolation(upstream, clock, max(1, threads - 1))
+        self._isolation = Isolation(sender, clock, max(1, threads - 1))
         self._clock = clock
         self._thread_count = threads
-        self._observers = observers
+        self._observer = observer or Observer()
+        self._start_thread = start_thread
         self._threads: list[threading.Thread] = []
         #: Threads on their way out: they still count as alive for a moment after they said so.
         self._dying: list[threading.Thread] = []
@@ -59,6 +64,11 @@ class Batcher:
         self._stopping = False
 
     # ---- handler threads ------------------------------------------------------------------------
+
+    def ask(self, call: Call) -> list[Result]:
+        """Queue a call and wait for it; return its results in order, or raise the ``ProxyError`` that ended it."""
+        self.submit(call)
+        return self.result(call)
 
     def submit(self, call: Call) -> None:
         """Queue a call; raises ``Overloaded`` or ``ShuttingDown`` instead of waiting for room.
@@ -68,7 +78,7 @@ class Batcher:
         self._isolation.admit(call)
         self.queue.put(call)
 
-    def result(self, call: Call) -> list[bytes]:
+    def result(self, call: Call) -> list[Result]:
         """Wait for a submitted call and return its results in order; raises what ended it otherwise."""
         if not self._clock.wait_for(call.event, call.deadline - self._clock.now()):
             self.queue.abandon(call, DeadlineExceeded("the upstream's answer did not come before the deadline"))
@@ -82,57 +92,42 @@ class Batcher:
     def run(self) -> None:
         """Send batches until the queue is closed and drained. The body of every batcher thread."""
         while batch := self.queue.take():
-            self._dispatch(batch)
+            self.dispatch(batch)
 
-    def _dispatch(self, batch: Batch) -> None:
-        outcomes: Outcomes | None = None
-        error: ProxyError | None = None
+    def dispatch(self, batch: Batch) -> None:
+        """Send one batch, settle it, wake the waiters of the calls that ended, and report."""
         began = self._clock.now()
         try:
-            outcomes, error = self._ask(batch)
+            outcomes = self._isolation.send(batch, partial(self._deliver, batch))
         except ProxyError as failure:
-            error = failure.bare()
+            outcomes = Outcomes.failed(failure.bare(), len(batch.items))
         except Exception as failure:  # a bug of ours must not cost the thread, nor the clients their answer
             log.exception("sending a batch failed unexpectedly")
             error = ProxyError(f"unexpected {type(failure).__name__} while sending the batch")
+            outcomes = Outcomes.failed(error, len(batch.items))
         latency = self._clock.now() - began
-        if outcomes is None:
-            ended = self.queue.settle(batch, None, error)
-        else:
-            ended = self.queue.settle(batch, outcomes.results, error, outcomes.errors)
-        relay.wake(ended)
-        self._report(batch, error, latency)
+        relay.wake(self.queue.settle(batch, outcomes))
+        self._report(batch, outcomes.error, latency)
 
-    def _ask(self, batch: Batch) -> tuple[Outcomes, UpstreamRejected | None]:
-        """Return what became of each item, and the upstream's refusal of the whole if there was one."""
-        try:
-            results = self._upstream.send(batch)
-        except UpstreamRejected as refusal:
-            return self._isolation.resolve(batch, refusal.bare(), partial(self._deliver, batch)), refusal
-        if len(results) != len(batch.items):
-            # Whoever speaks to the upstream has checked this; but the wrong client's vector is the worst failure.
-            raise UpstreamProtocolError(f"{len(results)} results came for {len(batch.items)} inputs")
-        self._isolation.passed(batch)
-        return Outcomes(results, NO_ERRORS), None
-
-    def _deliver(self, batch: Batch, first: int, results: list[bytes]) -> None:
+    def _deliver(self, batch: Batch, first: int, results: list[Result]) -> None:
         relay.wake(self.queue.deliver(batch, first, results))
 
     def _report(self, batch: Batch, error: ProxyError | None, latency: float) -> None:
         delays = [(batch.taken_at - part.call.arrived, part.stop - part.start) for part in batch.parts]
         outcome = "ok" if error is None else error.outcome
-        report = BatchReport(batch.key.route, len(batch.items), batch.reason, outcome, delays, latency, error)
-        tell(self._observers, "on_batch", report)
+        self._observer.on_batch(
+            BatchReport(batch.key.task, len(batch.items), batch.reason, outcome, delays, latency, error)
+        )
 
     # ---- life and death -------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the batcher threads and their supervisor; call it in the process that serves."""
-        self._threads = [self._start_thread() for _ in range(self._thread_count)]
+        self._threads = [self._start_thread(self._live) for _ in range(self._thread_count)]
         threading.Thread(target=self._supervise, name="batcher-supervisor", daemon=True).start()
 
     def stop(self, timeout: float) -> None:
-        """Drain for at most ``timeout`` seconds, then fail whatever is left with 503."""
+        """Drain for at most ``timeout`` seconds, then fail what is left with 503."""
         self._stopping = True
         self.queue.close()
         self._attention.set()
@@ -142,11 +137,6 @@ class Batcher:
         rejected = self.queue.reject_all()
         if rejected:
             log.warning("stopped with %d requests unanswered; they get 503", rejected)
-
-    def _start_thread(self) -> threading.Thread:
-        thread = threading.Thread(target=self._live, name="batcher", daemon=True)
-        thread.start()
-        return thread
 
     def _live(self) -> None:
         try:
@@ -162,7 +152,7 @@ class Batcher:
             self._attention.clear()
             try:
                 self.replace_the_dead()
-            except Exception:  # no new thread could be had: try again, for without a supervisor nobody would
+            except Exception:  # no new thread could be had: try again: dead threads are replaced here only
                 log.exception("dead batcher threads could not be replaced")
 
     def replace_the_dead(self) -> int:
@@ -177,7 +167,7 @@ class Batcher:
                 self._dying.remove(thread)
         self.queue.fail_orphans(thread.ident for thread in self._threads if thread.ident is not None)
         for _ in dead:
-            tell(self._observers, "on_thread_death")
+            self._observer.on_thread_death()
         while len(self._threads) < self._thread_count:
-            self._threads.append(self._start_thread())
+            self._threads.append(self._start_thread(self._live))
         return len(dead)

@@ -1,4 +1,4 @@
-"""A share of the upstream's calls that extra work may take: what everybody does earns it, what is extra spends it."""
+"""A share of the upstream's calls that extra calls may take: ordinary calls earn it, extra calls spend it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 
 class Budget:
-    """A token bucket filled by ordinary calls instead of by time.
+    """A token bucket filled by ordinary calls instead of by time. Thread-safe.
 
     Extra calls stay below ``share`` times the ordinary ones, but for ``floor`` tokens that are there at the start, so
     that a service with little traffic is not denied its first. After Finagle's and gRPC's retry budgets.
@@ -19,6 +19,14 @@ class Budget:
         self._tokens = floor
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"<Budget {self._tokens:.1f} of {self._most:g}>"
+
+    @property
+    def left(self) -> float:
+        """Extra calls that may be made now."""
+        return self._tokens
+
     def earn(self) -> None:
         """Count an ordinary call."""
         # Without the lock: a lost addition makes the budget smaller by one share, never larger.
@@ -26,10 +34,15 @@ class Budget:
             with self._lock:
                 self._tokens = min(self._tokens + self._share, self._most)
 
-    def spend(self) -> bool:
-        """Take one token, if there is one."""
+    def spend(self, keep: float = 0.0) -> bool:
+        """Take one token, if there is one more than ``keep``, which is left to calls that matter more."""
         with self._lock:
-            if self._tokens < 1.0:
+            if self._tokens < 1.0 + keep:
                 return False
             self._tokens -= 1.0
             return True
+
+    def give_back(self) -> None:
+        """Return a token: the call that spent it turned out to be an ordinary one."""
+        with self._lock:
+            self._tokens = min(self._tokens + 1.0, self._most)

@@ -9,40 +9,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from batching.errors import ProxyError
+    from batching.key import BatchKey
+    from batching.outcomes import Result
 
 #: The JSON of one input, exactly as it will stand in the upstream's request.
 Item = bytes
 
-
-#: The reason of a call that searches a refused batch for the guilty input.
+#: The reason of an upstream call that searches a refused batch for the input that caused the refusal.
 ISOLATION = "isolation"
 
-
-class BatchKey(NamedTuple):
-    """What items must have in common to share a batch: the route and every option that changes the result."""
-
-    route: str
-    #: The options as JSON members behind the items (``b',"normalize":false'``), in a canonical order.
-    options: bytes = b""
-    #: Whether each item is to travel by itself: one of them is suspected of having spoilt a batch.
-    alone: bool = False
-
-    @property
-    def apart(self) -> BatchKey:
-        """The same for items that travel alone."""
-        return self._replace(alone=True)
-
-    @property
-    def together(self) -> BatchKey:
-        """The same for items that travel with others."""
-        return self._replace(alone=False) if self.alone else self
+_NONE: frozenset[int] = frozenset()
 
 
 class Call:
     """One client's request: its items in order, one event, one deadline.
 
-    The queue's lock guards every field but the event. A call ends exactly once, by ``results``,
-    or by ``error``; whatever comes later finds ``done`` set and is discarded.
+    Once the call has been put into the queue, the queue's lock guards every field but the event. A call ends exactly
+    once, by ``results`` or by ``error``; what comes later finds ``done`` set and is discarded.
     """
 
     __slots__ = (
@@ -61,6 +44,8 @@ class Call:
         "queue_delay",
         "reason",
         "results",
+        "retry_reason",
+        "suspects",
         "taken",
     )
 
@@ -80,20 +65,47 @@ class Call:
         self.is_gone = is_gone
         self.event = threading.Event()
         self.arrived = 0.0
-        #: Items already handed to a batch; the rest still wait in the queue.
+        #: Positions of items that travel by themselves: each was in a refused batch and was not cleared.
+        self.suspects = _NONE
+        #: Items already handed to a batch; the rest wait in the queue.
         self.taken = 0
         #: Items whose results have not come yet.
         self.missing = len(items)
-        self.results: list[bytes] = []
+        self.results: list[Result] = []
         self.error: ProxyError | None = None
         self.done = False
-        #: Whose waiter this call's waiter wakes in turn (``relay``).
+        #: Why items of the call are sent again; None for the first time.
+        self.retry_reason: str | None = None
+        #: The call whose waiter this call's waiter wakes in turn (``relay``).
         self.follower: Call | None = None
-        # About the batch that ended the call, for the response headers.
+        # About the batch that ended the call, for the response headers; times in seconds.
         self.batch_size = 0
         self.reason = ""
         self.queue_delay = 0.0
         self.inference_time = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Items that no batch has taken yet."""
+        return len(self.items) - self.taken
+
+    def fill(self, start: int, results: list[Result]) -> bool:
+        """Take the results of the items from ``start`` on; return whether none is missing now."""
+        if len(results) == len(self.items):
+            self.results = results
+        else:
+            if not self.results:
+                self.results = [b""] * len(self.items)
+            self.results[start : start + len(results)] = results
+        self.missing -= len(results)
+        return not self.missing
+
+    def record(self, batch: Batch, now: float) -> None:
+        """Note the batch that ended the call, for the response headers."""
+        self.batch_size = len(batch.items)
+        self.reason = batch.reason
+        self.queue_delay = batch.taken_at - self.arrived
+        self.inference_time = now - batch.taken_at
 
 
 class Part(NamedTuple):
@@ -107,7 +119,18 @@ class Part(NamedTuple):
 class Batch:
     """Items of one key that travel upstream together, in the order of their parts."""
 
-    __slots__ = ("deadline", "items", "key", "owner", "parts", "reason", "smooth", "taken_at")
+    __slots__ = (
+        "deadline",
+        "is_measurable",
+        "is_suspect",
+        "items",
+        "key",
+        "owner",
+        "parts",
+        "reason",
+        "retry_reason",
+        "taken_at",
+    )
 
     def __init__(self, key: BatchKey, reason: str, taken_at: float) -> None:
         self.key = key
@@ -115,23 +138,31 @@ class Batch:
         self.taken_at = taken_at
         self.items: list[Item] = []
         self.parts: list[Part] = []
-        #: The latest deadline of its calls: after that nobody waits for an answer.
+        #: The latest deadline of its calls: after that no client waits for an answer.
         self.deadline = taken_at
-        #: Whether it took as long as the upstream needs: no, once it has been held or sent again.
-        self.smooth = True
-        #: Identity of the thread that carries it.
-        self.owner = threading.get_ident()
+        #: Whether it is one suspected item that travels by itself.
+        self.is_suspect = False
+        #: False if a retry or a wait of ours is part of the measured time; the timing rule then ignores it.
+        self.is_measurable = True
+        #: Why one of its calls is sent again; None where all travel for the first time.
+        self.retry_reason: str | None = None
+        #: Identity of the batcher thread that carries it; 0 before one does.
+        self.owner = 0
 
-    def add(self, call: Call, stop: int) -> None:
-        """Append the call's items up to ``stop``."""
-        start = call.taken
-        self.parts.append(Part(call, start, stop))
+    def __repr__(self) -> str:
+        return f"<Batch {self.key.task} of {len(self.items)} items in {len(self.parts)} parts, {self.reason}>"
+
+    def add(self, part: Part) -> None:
+        """Append the items of one part."""
+        call, start, stop = part
+        self.parts.append(part)
         self.items.extend(call.items[start:stop])
         self.deadline = max(self.deadline, call.deadline)
+        self.retry_reason = self.retry_reason or call.retry_reason
 
-    def part(self, start: int, stop: int) -> Batch:
-        """Return a batch of only these items. It carries nobody's calls: the whole does."""
-        part = Batch(self.key, ISOLATION, self.taken_at)
-        part.items = self.items[start:stop]
-        part.deadline = self.deadline
-        return part
+    def subset(self, start: int, stop: int) -> Batch:
+        """Return a batch of only the items ``start`` to ``stop``, for a search. The parts stay with this one."""
+        subset = Batch(self.key, ISOLATION, self.taken_at)
+        subset.items = self.items[start:stop]
+        subset.deadline = self.deadline
+        return subset

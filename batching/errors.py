@@ -10,7 +10,8 @@
                                                             UpstreamUnavailable, UpstreamTimeout,
                                                             UpstreamOverloaded, UpstreamRejected,
                                                             UpstreamProtocolError, UpstreamBroke,
-                                                            Unresolved, Unjudged
+                                                            NoUpstream, Unresolved
+    ended calls <── Endings ── Outcomes <── Isolation <── UpstreamPaused (the queue holds; no client sees it)
 
 ``status`` is the HTTP status, ``error_type`` the word Text Embeddings Inference (TEI) uses for it,
 ``outcome`` the label under which metrics count the items.
@@ -48,7 +49,7 @@ class ProxyError(Exception):
 
 
 class Overloaded(ProxyError):
-    """Admission refused the call: as many are already being served as the settings allow."""
+    """Admission refused the call: as many calls or items are already served as the settings allow."""
 
     status = 429
     error_type = "Overloaded"
@@ -72,13 +73,13 @@ class DeadlineExceeded(ProxyError):
 
 
 class Hopeless(DeadlineExceeded):
-    """The call could not be answered before its deadline any more, and others were waiting who could."""
+    """The call could not be answered before its deadline any more, and other calls waited that could."""
 
     outcome = "hopeless"
 
 
 class ClientGone(ProxyError):
-    """The client hung up while its call was still waiting; nobody reads this answer."""
+    """The client hung up while its call was still waiting; no client reads this answer."""
 
     status = 499
     error_type = "ClientClosedRequest"
@@ -93,15 +94,11 @@ class BatcherDied(ProxyError):
 
 
 class Unresolved(ProxyError):
-    """The input was in a refused batch and could not be cleared in time: sent again, it travels alone."""
+    """The input was in a refused batch and could not be cleared in time: sent again, it travels by itself."""
 
     status = 503
     error_type = "Unhealthy"
     outcome = "unresolved"
-
-
-class Unjudged(Unresolved):
-    """Another input explains the refusal and nothing is known of this one, which may wait again if it has the time."""
 
 
 class UpstreamError(ProxyError):
@@ -111,9 +108,14 @@ class UpstreamError(ProxyError):
     error_type = "Backend"
     #: Why the call may be made once more, here or elsewhere; None where that would only cost the upstream more.
     retry_reason: ClassVar[str | None] = None
-    #: Whether the upstream said that it has more to do than it can, and for how many seconds it asked to be left alone.
-    too_much: bool = False
-    pause: float = 0.0
+
+    def __init__(self, message: str, *, retry_after: float | None = None, pause: float | None = None) -> None:
+        """``pause``: the upstream said that it has too much to do, and asks to be left alone for so many seconds.
+
+        0.0: it named no time. None: it did not say so.
+        """
+        super().__init__(message, retry_after=retry_after)
+        self.pause = pause
 
 
 class UpstreamBroke(UpstreamError):
@@ -128,6 +130,16 @@ class UpstreamUnavailable(UpstreamError):
     status = 503
     error_type = "Unhealthy"
     retry_reason = "unavailable"
+
+
+class UpstreamPaused(UpstreamError):
+    """The upstreams that may be asked have asked for a pause: the batch goes back to the queue, which holds it."""
+
+    def __init__(self, answer: UpstreamError, retry_of: str | None = None) -> None:
+        """``answer``: told to a client whose call cannot go back. ``retry_of``: why the call is made again, if so."""
+        super().__init__(answer.message, retry_after=answer.retry_after)
+        self.answer = answer
+        self.retry_of = retry_of
 
 
 class NoUpstream(UpstreamError):
@@ -156,8 +168,8 @@ class UpstreamTimeout(UpstreamError):
 class UpstreamRejected(UpstreamError):
     """The upstream refused the inputs (400, 413, 422); its status, and its type if known, are kept.
 
-    ``message`` is for anybody; ``words``, the upstream's own, may quote any of the inputs, and so are only for the
-    client to whom all of them belong.
+    ``message`` may be told to any client; ``words``, the upstream's own, may quote any of the inputs, and are told only
+    to the client to whom all of them belong.
     """
 
     outcome = "rejected"
@@ -177,4 +189,4 @@ class UpstreamRejected(UpstreamError):
 
 
 class UpstreamProtocolError(UpstreamError):
-    """The upstream's answer makes no sense (not JSON, wrong count, not vectors): nobody gets a part of it."""
+    """The upstream's answer makes no sense (not JSON, wrong count, not vectors): no client gets a part of it."""

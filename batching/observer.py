@@ -1,22 +1,33 @@
-"""What the engine tells whoever wants to know: one report for each batch and each upstream call, and what befell it."""
+"""What the engine and the service tell their listeners: one report for each request, batch and upstream call."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from batching.errors import ProxyError
+    from batching.key import Task
 
 log = logging.getLogger(__name__)
+
+
+class RequestReport(NamedTuple):
+    """What observers learn about one request that asked for something to be computed."""
+
+    #: The rule of the route, not the path that the client sent.
+    route: str
+    items: int
+    #: ``ok`` or the error's outcome.
+    outcome: str
 
 
 class BatchReport(NamedTuple):
     """What observers learn about one finished batch. Times in seconds."""
 
-    route: str
+    task: Task
     size: int
     reason: str
     #: ``ok`` or the error's outcome.
@@ -36,17 +47,20 @@ class CallReport(NamedTuple):
     #: Why the batch was sent, or ``isolation``.
     reason: str
     #: Why it was made again; None for the first call of a batch.
-    retry_of: str | None
+    retry_reason: str | None
     #: Seconds.
     latency: float
     error: ProxyError | None
 
 
 class Observer:
-    """Whoever wants to know what the engine does. Called on the engine's threads: be quick, do not raise."""
+    """A listener. Called on the engine's threads: be quick, do not raise."""
+
+    def on_request(self, report: RequestReport) -> None:
+        """One request has its answer."""
 
     def on_batch(self, report: BatchReport) -> None:
-        """One batch has ended, and those who waited for it are awake."""
+        """One batch has ended, and the waiters of its calls are awake."""
 
     def on_call(self, report: CallReport) -> None:
         """One upstream call has ended."""
@@ -64,10 +78,40 @@ class Observer:
         """A batcher thread died and was replaced."""
 
 
-def tell(observers: Sequence[Observer], event: str, *what: Any) -> None:
-    """Call the method ``event`` of each observer; one that fails harms nobody."""
-    for observer in observers:
-        try:
-            getattr(observer, event)(*what)
-        except Exception:
-            log.exception("an observer failed")
+class Observers(Observer):
+    """Passes each event on to several observers; one that fails keeps it from no other."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = list(observers)
+
+    def add(self, *observers: Observer) -> None:
+        """Tell these from now on as well."""
+        self._observers += observers
+
+    def on_request(self, report: RequestReport) -> None:
+        self._tell(lambda each: each.on_request(report))
+
+    def on_batch(self, report: BatchReport) -> None:
+        self._tell(lambda each: each.on_batch(report))
+
+    def on_call(self, report: CallReport) -> None:
+        self._tell(lambda each: each.on_call(report))
+
+    def on_stale_connection(self, upstream: str) -> None:
+        self._tell(lambda each: each.on_stale_connection(upstream))
+
+    def on_state(self, upstream: str, ready: bool) -> None:
+        self._tell(lambda each: each.on_state(upstream, ready))
+
+    def on_ejection(self, upstream: str) -> None:
+        self._tell(lambda each: each.on_ejection(upstream))
+
+    def on_thread_death(self) -> None:
+        self._tell(lambda each: each.on_thread_death())
+
+    def _tell(self, event: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            try:
+                event(observer)
+            except Exception:
+                log.exception("an observer failed")

@@ -3,6 +3,17 @@
 Thirty-two threads that wake together fight for one interpreter lock: nearly all of them wake, find it taken
 and sleep again. Woken in a chain, each finds it free. A thread passes the wake-up on when it is about
 to block anyway; if it has not promised to do that (``later``), at once.
+
+::
+
+    batcher thread            handler thread 1                     handler thread 2
+    settle: link(ended)       waits in Batcher.result              waits
+    wake(ended) ────────────> woken(call 1): keeps call 2 in mind
+                              writes its answer
+                              pass_on(), before it blocks ───────> woken(call 2) …
+
+``link`` runs in the queue, ``wake`` and ``woken`` in the batcher, ``later`` and ``pass_on`` in the worker, which alone
+knows when a handler thread is about to block.
 """
 
 from __future__ import annotations
@@ -19,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _Promise(threading.local):
-    """Whether this thread has promised to pass the wake-up on, and to whom."""
+    """Whether this thread has promised to pass the wake-up on, and to which call's waiter."""
 
     given = False
     follower: Call | None = None
@@ -29,9 +40,9 @@ _promise = _Promise()
 
 
 def link(ended: list[Call]) -> None:
-    """Make a chain of these calls, in the same breath in which they end, with the queue's lock held.
+    """Make a chain of these calls. Call it with the queue's lock held, when the calls are marked done.
 
-    A waiter whose patience ends just now finds its call ended and its follower known: it breaks no chain.
+    If a waiter times out at this moment its call is already linked, so it still wakes the next one.
     """
     for call, follower in pairwise(ended):
         call.follower = follower

@@ -1,139 +1,199 @@
-"""Isolates bad inputs: when the upstream refuses a batch, the guilty get its verdict and the others their vectors."""
+"""Isolates bad inputs: of a refused batch each bad input gets its verdict, and the others their results."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from batching.budget import Budget
-from batching.errors import ProxyError, Unjudged, Unresolved, UpstreamProtocolError, UpstreamRejected
+from batching.errors import ProxyError, Unresolved, UpstreamPaused, UpstreamProtocolError, UpstreamRejected
 from batching.isolation.bisection import Bisection, most_calls
 from batching.isolation.verdicts import Verdicts
+from batching.outcomes import Again, Outcomes, Result
 
 if TYPE_CHECKING:
-    from batching.batcher import Upstream
     from batching.call import Batch, Call
     from batching.clock import Clock
     from batching.isolation.bisection import Group
+    from batching.sender import Sender
 
-#: Extra calls that each ordinary call allows, and those allowed at the start: however much poison comes, at least half
-#: of the upstream's calls are ordinary ones.
+#: Extra calls that each ordinary call allows, and those allowed at the start: however many inputs are refused, at least
+#: half of the upstream's calls are ordinary ones.
 ISOLATION_SHARE, ISOLATION_FLOOR = 1.0, 64.0
-
+#: Extra calls that searches leave to suspects: these have been told to come again, and wait for nothing else.
+KEPT_FOR_SUSPECTS = 8.0
 
 #: Takes the position of a first item, and results from there on.
-Deliver = Callable[[int, list[bytes]], None]
-
-
-class Outcomes(NamedTuple):
-    """What became of a batch's items: one result each, empty where ``errors`` has the item's position."""
-
-    results: list[bytes]
-    errors: dict[int, ProxyError]
+Deliver = Callable[[int, list[Result]], None]
 
 
 class Isolation:
-    """Searches refused batches, few at a time, within a bounded number of extra calls."""
+    """Sends batches, and searches those that are refused: few at a time, within a bounded number of extra calls."""
 
-    def __init__(self, upstream: Upstream, clock: Clock, at_once: int) -> None:
+    def __init__(self, sender: Sender, clock: Clock, at_once: int) -> None:
         """``at_once``: batches that may be searched at the same time; the others wait for their turn."""
-        self._upstream = upstream
+        self._sender = sender
         self._clock = clock
         self._turns = threading.Semaphore(at_once)
         self._budget = Budget(ISOLATION_SHARE, ISOLATION_FLOOR)
         self.verdicts = Verdicts(clock)
 
+    def __repr__(self) -> str:
+        return f"<Isolation {self._budget}, {self.verdicts}>"
+
     def admit(self, call: Call) -> None:
-        """Look at a call before it is queued: what was refused a moment ago is refused again, suspects go alone.
+        """Look at a call before it is queued: known bad inputs are refused again, suspects will travel by themselves.
 
         Raises ``UpstreamRejected``.
         """
-        verdict, suspected = self.verdicts.look_up(call.key.together, call.items)
+        verdict, suspects = self.verdicts.look_up(call.key, call.items)
         if verdict is not None:
             raise verdict.copy()
-        if suspected:
-            call.key = call.key.apart
+        if suspects:
+            call.suspects = suspects
 
-    def passed(self, batch: Batch) -> None:
-        """Count a batch that the upstream took as it was."""
-        self._earn(batch)
-        if batch.key.alone:
-            self.verdicts.clear(batch.key.together, batch.items[0])
+    def send(self, batch: Batch, deliver: Deliver) -> Outcomes:
+        """Send a batch and return what became of each item; raises a ``ProxyError`` that is no refusal.
 
-    def resolve(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
-        """Find out who of a refused batch is guilty; ``refusal`` is the upstream's answer to the whole of it.
-
-        ``deliver`` is called with each group's results as they come: the innocent need not wait for the guilty. A batch
-        that belongs to one client is not searched: that client's request fails in any case.
+        ``deliver`` is called with the results of each group of a search as they come, so that calls without a bad input
+        do not wait for the search to end. A suspect is an extra call that spends from the budget; the budget gets it
+        back if the upstream takes the input, or if the suspect goes back to the queue.
         """
-        self._earn(batch)
+        count = len(batch.items)
+        if batch.is_suspect and not self._budget.spend():
+            return Outcomes.failed(_told(), count)
+        try:
+            answer = self._sender.send(batch)
+        except UpstreamPaused as paused:
+            if batch.is_suspect:
+                self._budget.give_back()  # it spends again when it is sent again
+            return Outcomes.again(paused.answer, count, paused.retry_of)
+        except UpstreamRejected as refusal:
+            return self._resolve(batch, refusal.bare(), deliver)
+        _check(len(answer.results), count)
+        if batch.is_suspect:
+            self._budget.give_back()
+            self.verdicts.clear(batch.key, batch.items[0])
+        else:
+            self._budget.earn()
+        return Outcomes.results(answer.results)
+
+    def _resolve(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
+        """Find out which inputs of a refused batch are bad; ``refusal`` is the upstream's answer to the whole of it.
+
+        A batch that belongs to one client is not searched: that client's request fails in any case.
+        """
+        if not batch.is_suspect:
+            self._budget.earn()
         size = len(batch.items)
         if size == 1:
-            self.verdicts.convict(batch.key.together, batch.items[0], refusal)
+            self.verdicts.refused(batch.key, batch.items[0], refusal)
         if len(batch.parts) == 1:
-            return Outcomes([b""] * size, {0: refusal.in_full()})
+            return Outcomes([refusal.in_full()] * size, refusal, rejected=1, judged=size)
         # Searches must not take the upstream for themselves. The wait ends by the deadline.
         if not self._turns.acquire(timeout=max(0.0, batch.deadline - self._clock.now())):
-            return Outcomes([b""] * size, dict.fromkeys(range(size), _told(Unresolved)))
+            return Outcomes([_told()] * size, refusal, rejected=size, judged=size)
         try:
-            return self._search(batch, refusal, deliver)
+            search = _Search(batch, refusal, deliver, sender=self._sender, budget=self._budget, verdicts=self.verdicts)
+            return search.run()
         finally:
             self._turns.release()
 
-    def _earn(self, batch: Batch) -> None:
-        if not batch.key.alone:  # what travels alone is the end of a search rather than an ordinary call
-            self._budget.earn()
 
-    def _search(self, batch: Batch, refusal: UpstreamRejected, deliver: Deliver) -> Outcomes:
-        size = len(batch.items)
-        outcomes = Outcomes([b""] * size, {})
-        # 413 may mean that only the sum was too large: then both halves may be clean, and all that returned would be
+class _Search:
+    """The search through one refused batch, on the thread that sent it."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        refusal: UpstreamRejected,
+        deliver: Deliver,
+        *,
+        sender: Sender,
+        budget: Budget,
+        verdicts: Verdicts,
+    ) -> None:
+        self._sender = sender
+        self._budget = budget
+        self._verdicts = verdicts
+        self._batch = batch
+        self._refusal = refusal
+        self._deliver = deliver
+        # 413 may mean that only the sum was too large: then both halves may be clean, and all that went back would be
         # refused again.
-        bisection = Bisection(size, blames_one=refusal.status != 413, may_return=_returnable(batch))
-        left = most_calls(size)
-        while left and (group := bisection.next()) is not None:
-            if not self._budget.spend():
-                self._leave(batch, outcomes, group)
+        self._bisection = Bisection(len(batch.items), blames_one=refusal.status != 413, may_return=_returnable(batch))
+        self._of: list[Result | ProxyError | Again] = [_told()] * len(batch.items)
+
+    def run(self) -> Outcomes:
+        left = most_calls(len(self._batch.items))
+        while left and (group := self._bisection.next()) is not None:
+            if not self._budget.spend(keep=KEPT_FOR_SUSPECTS):
+                self._suspect(group)
                 break
             left -= 1
-            if not self._ask(batch, group, bisection, outcomes):
+            if not self._ask(group):
                 break
-            if group.start not in outcomes.errors and outcomes.results[group.start]:
-                deliver(group.start, outcomes.results[group.start : group.stop])
-        for group in bisection.unresolved():
-            self._leave(batch, outcomes, group)
-        for group in bisection.returned:
-            outcomes.errors.update(dict.fromkeys(range(*group), _told(Unjudged)))
-        return outcomes
+        for group in self._bisection.unresolved():
+            self._suspect(group)
+        for group in self._bisection.returned:
+            self._of[group.start : group.stop] = [Again(_told())] * group.size
+        rejected, judged = tally(self._of)
+        # A refused batch of which all are clean by themselves was too large: that too asks for smaller ones.
+        return Outcomes(self._of, self._refusal, max(rejected, 1), judged)
 
-    def _ask(self, batch: Batch, group: Group, bisection: Bisection, outcomes: Outcomes) -> bool:
-        """Send a group by itself and take down what came of it; return whether the search may go on."""
-        part = batch.part(group.start, group.stop)
+    def _ask(self, group: Group) -> bool:
+        """Send a group by itself and note what came of it; return whether the search may go on."""
+        subset = self._batch.subset(group.start, group.stop)
         try:
-            results = self._upstream.send(part)
+            results = self._sender.send(subset).results
         except UpstreamRejected as refusal:
-            bisection.refused(group)
+            self._bisection.refused(group)
             if group.size == 1:
-                outcomes.errors[group.start] = refusal.bare()
-                self.verdicts.convict(batch.key.together, part.items[0], refusal)
+                self._of[group.start] = refusal.bare()
+                self._verdicts.refused(self._batch.key, subset.items[0], refusal)
             return True
+        except UpstreamPaused as paused:
+            again = Again(paused.answer, paused.retry_of)
+            self._of[group.start : group.stop] = [again] * group.size
+            return False
         except ProxyError as failure:
             # Not the inputs' fault: to go on asking would only add to the trouble.
-            outcomes.errors.update(dict.fromkeys(range(group.start, group.stop), failure.bare()))
+            self._of[group.start : group.stop] = [failure.bare()] * group.size
             return False
-        if len(results) != group.size:
-            raise UpstreamProtocolError(f"{len(results)} results came for {group.size} inputs")
-        outcomes.results[group.start : group.stop] = results
-        bisection.clean(group)
+        _check(len(results), group.size)
+        self._of[group.start : group.stop] = results
+        self._bisection.clean(group)
+        self._deliver(group.start, results)
         return True
 
-    def _leave(self, batch: Batch, outcomes: Outcomes, group: Group) -> None:
-        """Give up on a group: it is told to come again, and will then travel alone."""
-        unresolved = _told(Unresolved)
-        for position in range(*group):
-            outcomes.errors[position] = unresolved
-            self.verdicts.suspect(batch.key.together, batch.items[position])
+    def _suspect(self, group: Group) -> None:
+        """Give up on a group: each of its calls is told to come again, and its items then travel by themselves."""
+        for position in range(group.start, group.stop):
+            self._verdicts.suspect(self._batch.key, self._batch.items[position])
+
+
+def tally(of: list[Result | ProxyError | Again]) -> tuple[int, int]:
+    """Count the items of a refused batch that were refused, or left in doubt by too many refusals, and all judged."""
+    rejected = sum(isinstance(each, UpstreamRejected) for each in of)
+    doubtful = sum(isinstance(each, Unresolved) for each in of)
+    unjudged = sum(isinstance(each, Again) for each in of)
+    # Where the upstream failed or asked for a pause, those in doubt are so because the search ended early, not because
+    # of refusals.
+    ended_early = any(_is_trouble(each) for each in of)
+    return rejected + (0 if ended_early else doubtful), len(of) - unjudged
+
+
+def _is_trouble(outcome: Result | ProxyError | Again) -> bool:
+    """Whether an item has no result because the upstream failed or asked for a pause."""
+    error = outcome.error if isinstance(outcome, Again) else outcome
+    return isinstance(error, ProxyError) and not isinstance(error, UpstreamRejected | Unresolved)
+
+
+def _check(results: int, items: int) -> None:
+    # The dialect has checked this; but another client's vector is the worst failure there is.
+    if results != items:
+        raise UpstreamProtocolError(f"{results} results came for {items} inputs")
 
 
 def _returnable(batch: Batch) -> Callable[[Group], bool]:
@@ -142,9 +202,9 @@ def _returnable(batch: Batch) -> Callable[[Group], bool]:
     return lambda group: not any(rests_elsewhere[group.start : group.stop])
 
 
-def _told(error: type[Unresolved]) -> Unresolved:
+def _told() -> Unresolved:
     """Return what the client of an input is told that could not be cleared."""
-    return error(
+    return Unresolved(
         "the upstream refused the batch that this input was in, and could not be asked about each; try again",
         retry_after=1,
     )

@@ -10,37 +10,43 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batching.call import BatchKey, Item
+    from batching.call import Item
     from batching.clock import Clock
     from batching.errors import UpstreamRejected
+    from batching.key import BatchKey
 
 #: Seconds for which a verdict holds. Short: the model behind the address may be replaced by one that takes more.
 VERDICT_TTL = 30.0
 #: Inputs remembered; the oldest are forgotten first.
 MAX_VERDICTS = 4096
 
+_NONE: frozenset[int] = frozenset()
 
-class Suspicion(NamedTuple):
-    """What is known of an input: the upstream's verdict, or None while it is only suspected."""
+
+class _Known(NamedTuple):
+    """What is known of an input: the upstream's refusal, or None while the input is only suspected."""
 
     until: float
-    verdict: UpstreamRejected | None
+    refusal: UpstreamRejected | None
 
 
 class Verdicts:
-    """What the upstream refused when it stood alone is refused again without asking, and suspects travel alone.
+    """An input that the upstream refused by itself is refused again without asking, and a suspect travels by itself.
 
     Inputs are kept as digests of key and text. Thread-safe.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: OrderedDict[bytes, Suspicion] = OrderedDict()
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._lock = threading.Lock()
 
-    def convict(self, key: BatchKey, item: Item, verdict: UpstreamRejected) -> None:
+    def __repr__(self) -> str:
+        return f"<Verdicts on {len(self._known)} inputs>"
+
+    def refused(self, key: BatchKey, item: Item, refusal: UpstreamRejected) -> None:
         """Remember that the upstream refused this very input."""
-        self._remember(key, item, verdict)
+        self._remember(key, item, refusal)
 
     def suspect(self, key: BatchKey, item: Item) -> None:
         """Remember that this input was in a refused batch and could not be cleared."""
@@ -52,34 +58,36 @@ class Verdicts:
             with self._lock:
                 self._known.pop(_digest(key, item), None)
 
-    def look_up(self, key: BatchKey, items: Sequence[Item]) -> tuple[UpstreamRejected | None, bool]:
-        """Return the verdict on the first guilty input, and whether any is suspected."""
+    def look_up(self, key: BatchKey, items: Sequence[Item]) -> tuple[UpstreamRejected | None, frozenset[int]]:
+        """Return the refusal of the first input that is known to be bad, and the positions of those suspected."""
         if not self._known:  # nearly always, and this is on every request's path
-            return None, False
-        suspected = False
+            return None, _NONE
+        suspects = set()
         with self._lock:
             now = self._clock.now()
             while self._known and next(iter(self._known.values())).until <= now:
                 self._known.popitem(last=False)
-            for item in items:
+            if not self._known:
+                return None, _NONE
+            for position, item in enumerate(items):
                 known = self._known.get(_digest(key, item))
                 if known is None:
                     continue
-                if known.verdict is not None:
-                    return known.verdict, True
-                suspected = True
-        return None, suspected
+                if known.refusal is not None:
+                    return known.refusal, _NONE
+                suspects.add(position)
+        return None, frozenset(suspects)
 
-    def _remember(self, key: BatchKey, item: Item, verdict: UpstreamRejected | None) -> None:
+    def _remember(self, key: BatchKey, item: Item, refusal: UpstreamRejected | None) -> None:
         digest = _digest(key, item)
         with self._lock:
             self._known.pop(digest, None)  # the newest stands last, so that the first is the oldest
-            self._known[digest] = Suspicion(self._clock.now() + VERDICT_TTL, verdict)
+            self._known[digest] = _Known(self._clock.now() + VERDICT_TTL, refusal)
             if len(self._known) > MAX_VERDICTS:
                 self._known.popitem(last=False)
 
 
 def _digest(key: BatchKey, item: Item) -> bytes:
-    digest = hashlib.blake2b(key.route.encode(), digest_size=16)
-    digest.update(b"\0" + key.options + b"\0" + item)
+    digest = hashlib.blake2b(repr(key).encode("utf-8", "surrogatepass"), digest_size=16)
+    digest.update(b"\0" + item)
     return digest.digest()

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def by_likeness(calls: Iterable[Call], overdue: float) -> list[Call]:
     """Order waiting calls, oldest first, for a batch that has not room for all of them.
 
-    The oldest goes in any case, then those that arrived at ``overdue`` or before, then those whose longest input is of
-    a length most like the oldest's. Nobody is passed over for ever: who waits becomes overdue.
+    The oldest goes in any case, then the calls that arrived at ``overdue`` or before, then those whose longest input is
+    of a length most like the oldest's. A call that was passed over for the time until it is overdue goes first.
     """
     head, *others = calls
     length = _length(head)

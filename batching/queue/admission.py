@@ -1,0 +1,60 @@
+"""Which calls are admitted, and how many calls and waiting items there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from batching.clock import NEVER
+from batching.errors import Overloaded, ShuttingDown, UpstreamOverloaded
+
+if TYPE_CHECKING:
+    from batching.call import Call
+    from batching.capacity import Capacity
+    from batching.limits import Limits
+
+
+class Admission:
+    """Counts admitted calls and their waiting items, and refuses what exceeds the limits.
+
+    Used with the queue's lock held.
+    """
+
+    __slots__ = ("_capacity", "_limits", "calls", "is_closed", "queued_items")
+
+    def __init__(self, limits: Limits, capacity: Capacity) -> None:
+        self._limits = limits
+        self._capacity = capacity
+        #: Calls that have not ended, and items that wait for a batch.
+        self.calls = 0
+        self.queued_items = 0
+        self.is_closed = False
+
+    def admit(self, call: Call, now: float) -> None:
+        """Count a call in.
+
+        Raises ``Overloaded`` beyond the limits, ``UpstreamOverloaded`` if the upstream has asked for a pause that ends
+        after the call's deadline, and ``ShuttingDown`` once closed.
+        """
+        count = len(call.items)
+        if self.is_closed:
+            raise ShuttingDown("the service is shutting down", retry_after=1)
+        if self.calls >= self._limits.max_calls:
+            raise Overloaded(f"{self.calls} requests are being served, no more are taken", retry_after=1)
+        if self.queued_items + count > self._limits.max_queued_items:
+            raise Overloaded(
+                f"{self.queued_items} inputs are waiting, {count} more would exceed the limit", retry_after=1
+            )
+        if not self._capacity.is_steady and (pause := self.pause_beyond(call, now)) is not None:
+            raise pause
+        self.calls += 1
+        self.queued_items += count
+
+    def pause_beyond(self, call: Call, now: float) -> UpstreamOverloaded | None:
+        """Return the error of a call that the upstream's pause will outlast; None if there is no such pause.
+
+        Where no slot is known to open at all there is no pause to speak of: the call waits.
+        """
+        opens_at = self._capacity.opens_at(now)
+        if opens_at in {now, NEVER} or opens_at < call.deadline:
+            return None
+        return UpstreamOverloaded("the upstream has asked for a pause", retry_after=max(1.0, opens_at - now))

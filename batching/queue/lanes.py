@@ -1,0 +1,217 @@
+"""The waiting calls of each key, and what is kept of keys that have none."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+from batching.clock import NEVER
+from batching.isolation.rejection_rate import RejectionRate
+from batching.queue.composition import Bounds
+from batching.queue.padding import by_age, by_likeness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from batching.call import Call, Part
+    from batching.capacity import Capacity
+    from batching.key import BatchKey
+    from batching.limits import Limits
+    from batching.timing.rule import Timing
+
+#: Lanes remembered for what their timing has learned; clients choose keys, so their number is bounded.
+MAX_IDLE_LANES = 64
+#: Ended calls that a lane may hold on to in any case, before it is worth clearing them out.
+FEW_ENDED = 16
+#: Weight of the newest batch in the average time from taking a batch to its end.
+LATENCY_WEIGHT = 0.2
+
+
+class Lane:
+    """The waiting calls of one key, oldest first, and what was learned about that key.
+
+    Used with the queue's lock held. A lane is what the timing rule sees as ``LaneState``.
+    """
+
+    __slots__ = (
+        "_capacity",
+        "_limits",
+        "calls",
+        "in_flight_items",
+        "is_full",
+        "key",
+        "latency",
+        "oldest",
+        "rejections",
+        "timing",
+        "waiting",
+        "waiting_bytes",
+    )
+
+    def __init__(self, key: BatchKey, timing: Timing, limits: Limits, capacity: Capacity) -> None:
+        self.key = key
+        self.timing = timing
+        self._limits = limits
+        self._capacity = capacity
+        self.calls: deque[Call] = deque()
+        #: Waiting items, their bytes, and whether they fill a batch.
+        self.waiting = 0
+        self.waiting_bytes = 0
+        self.is_full = False
+        #: When the oldest waiting call arrived; ``NEVER`` while none waits.
+        self.oldest = NEVER
+        self.in_flight_items = 0
+        #: Moving average of the seconds that a batch takes; 0 before the first.
+        self.latency = 0.0
+        self.rejections = RejectionRate()
+
+    def __repr__(self) -> str:
+        full = ", full" if self.is_full else ""
+        return (
+            f"<Lane {self.key.task}: {self.waiting} items of {self.waiting_bytes} bytes in {len(self.calls)} calls"
+            f"{full}, {self.in_flight_items} in flight>"
+        )
+
+    @property
+    def most_items(self) -> int:
+        """Items of the next batch at most."""
+        return self.rejections.batch_size(self._capacity.batch_size)
+
+    @property
+    def starts_with_suspect(self) -> bool:
+        """Whether the next batch is one suspected item."""
+        first = self.calls[0] if self.calls else None
+        return first is not None and bool(first.suspects) and first.taken in first.suspects
+
+    def resize(self, items: int, size: int) -> None:
+        """Count waiting items and their bytes in or out."""
+        self.waiting += items
+        self.waiting_bytes += size
+        most = self.most_items if self.rejections.share else self._capacity.batch_size
+        self.is_full = self.waiting >= most or self.waiting_bytes >= self._limits.max_batch_bytes
+
+    def append(self, call: Call) -> None:
+        """Put a call that has just arrived behind the others."""
+        if not self.calls:
+            self.oldest = call.arrived
+        self.calls.append(call)
+        self.resize(len(call.items), sum(map(len, call.items)))
+
+    def put_back(self, call: Call, first: int) -> int:
+        """Let the items of the call from ``first`` on wait again, before all that came later; return how many."""
+        items = call.items[first : call.taken]
+        if not call.waiting:
+            self.calls = deque(by_age([*self.calls, call]))
+            self.oldest = self.calls[0].arrived
+        call.taken = first
+        self.resize(len(items), sum(map(len, items)))
+        return len(items)
+
+    def candidates(self, now: float) -> tuple[Iterable[Call], Bounds]:
+        """Return the calls in the order in which they are to be considered for a batch, and the batch's bounds.
+
+        For an upstream that pads, and where more waits than fits if each item were as long as the average, calls of
+        similar length come first.
+        """
+        limits, most = self._limits, self.most_items
+        bounds = Bounds(most, limits.max_batch_bytes, limits.max_padded_bytes)
+        chooses = bounds.padded and len(self.calls) > 1 and (self.waiting > most or self.waiting_bytes > bounds.padded)
+        return by_likeness(self.calls, now - limits.max_wait) if chooses else self.calls, bounds
+
+    def remove(self, parts: Sequence[Part], size: int) -> None:
+        """Take the items of these parts, of ``size`` bytes, out of the lane."""
+        items = emptied = 0
+        for call, start, stop in parts:
+            call.taken = stop
+            items += stop - start
+            if stop == len(call.items):
+                emptied += 1
+        self.resize(-items, -size)
+        if self.drop_ended() < emptied:
+            # Calls behind one that was passed over have left with the batch.
+            self.calls = deque(call for call in self.calls if call.waiting and not call.done)
+
+    def drop(self, call: Call) -> int:
+        """Take what is still waiting of an ended call out of the counts; return how many items that was."""
+        waiting = call.waiting
+        if waiting:
+            self.resize(-waiting, -sum(map(len, call.items[call.taken :])))
+            if len(self.calls) > 2 * self.waiting + FEW_ENDED:
+                # More than half have ended behind a living one, and would hold on to their inputs.
+                self.calls = deque(each for each in self.calls if not each.done)
+            self.drop_ended()
+        return waiting
+
+    def drop_ended(self) -> int:
+        """Drop ended and emptied calls from the front; return how many were emptied."""
+        emptied = 0
+        calls = self.calls
+        while calls:
+            first = calls[0]
+            is_emptied = first.taken == len(first.items)
+            if not (is_emptied or first.done):
+                break
+            emptied += is_emptied
+            calls.popleft()
+        self.oldest = calls[0].arrived if calls else NEVER
+        return emptied
+
+    def learn_latency(self, seconds: float) -> None:
+        """Learn how long a batch took from its taking to its end."""
+        self.latency += LATENCY_WEIGHT * (seconds - self.latency) if self.latency else seconds
+
+
+class Lanes:
+    """The lanes of all keys: those with waiting calls, and some that are idle. Used with the queue's lock held."""
+
+    def __init__(self, make_timing: Callable[[], Timing], limits: Limits, capacity: Capacity) -> None:
+        self._make_timing = make_timing
+        self._limits = limits
+        self._capacity = capacity
+        #: In the order in which they became idle.
+        self._all: OrderedDict[BatchKey, Lane] = OrderedDict()
+        self._busy: dict[BatchKey, Lane] = {}
+
+    def __repr__(self) -> str:
+        return f"<Lanes {list(self._all.values())}>"
+
+    def __iter__(self) -> Iterator[Lane]:
+        """Iterate over the lanes with waiting calls."""
+        return iter(self._busy.values())
+
+    def __len__(self) -> int:
+        return len(self._busy)
+
+    def __contains__(self, key: BatchKey) -> bool:
+        """Whether something is remembered of this key."""
+        return key in self._all
+
+    def find(self, key: BatchKey) -> Lane | None:
+        """Return the lane of a key, busy or idle; None if it is not remembered."""
+        return self._all.get(key)
+
+    def open(self, key: BatchKey) -> Lane:
+        """Return the lane of a key that is about to get a call."""
+        lane = self._busy.get(key)
+        if lane is None:
+            lane = self._all.get(key)
+            if lane is None:
+                lane = self._all[key] = Lane(key, self._make_timing(), self._limits, self._capacity)
+            self._busy[key] = lane
+            self.forget_idle()
+        return lane
+
+    def close_if_empty(self, lane: Lane) -> None:
+        """Count a lane without waiting calls as idle, the one that became so last."""
+        if not lane.calls:
+            self._busy.pop(lane.key, None)
+            self._all.move_to_end(lane.key)
+
+    def forget_idle(self) -> None:
+        """Keep what idle lanes have learned, but of no more than ``MAX_IDLE_LANES``: the longest idle go first."""
+        while len(self._all) > MAX_IDLE_LANES:
+            idle = (key for key, lane in self._all.items() if key not in self._busy and not lane.in_flight_items)
+            key = next(idle, None)
+            if key is None:
+                return
+            del self._all[key]
