@@ -1,13 +1,10 @@
-"""Speaks to one TEI-compatible upstream: a batch in, one raw vector per item out, or one of our errors."""
+"""One upstream server: address, dialect and transport; a batch in, an answer out, or one of our errors."""
 
 from __future__ import annotations
 
-import re
-import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-import msgspec
 import requests
 
 from batching.errors import (
@@ -19,38 +16,38 @@ from batching.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from formats.slices import split_vectors
-from upstream.http_reply import MAX_TEXT_BYTES
+from batching.observer import Observer
+from formats.bounded import Bounded
+from upstream.dialects.dialect import RefusalKind
+from upstream.request import Request
 from upstream.transport import ExchangeAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from batching.call import Batch, BatchKey
+    from batching.call import Batch
+    from batching.clock import Clock
+    from batching.key import BatchKey
+    from batching.outcomes import Answer
+    from upstream.dialects.dialect import Dialect, UpstreamInfo
     from upstream.http_reply import Reply
 
-#: Bytes that one item's vector may take in a reply: 16,384 numbers of 32 characters.
-MAX_REPLY_BYTES_PER_ITEM = 16_384 * 32
-#: Characters of an upstream's error text that are passed on.
-MAX_RELAYED_TEXT = 500
-#: What an upstream's error type has to look like to be passed on.
-_ERROR_TYPE = re.compile(r"[A-Za-z]{1,40}").fullmatch
-#: What reading a JSON text may raise: its strings are decoded, and may not be UTF-8.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-#: Keys whose dimension is remembered.
-MAX_REMEMBERED_KEYS = 256
+#: Keys whose vectors' dimension is remembered, and paths whose heads are: clients may choose both.
+MAX_REMEMBERED_KEYS, MAX_REMEMBERED_HEADS = 256, 256
 
 
-class UpstreamInfo(NamedTuple):
-    """What an upstream says of its own limits (TEI's ``GET /info``); None where it says nothing."""
+class AnyEndpoint(Protocol):
+    """What the pool and the monitors need of an endpoint; the fakes of the tests have it too."""
 
-    model_id: str | None
-    max_client_batch_size: int | None
-    max_concurrent_requests: int | None
+    url: str
+    timeout: float
+
+    def cannot(self, key: BatchKey) -> str | None: ...
+    def send(self, batch: Batch) -> Answer: ...
+    def is_healthy(self, timeout: float) -> bool: ...
+    def info(self, timeout: float) -> UpstreamInfo | None: ...
 
 
-class UpstreamClient:
-    """A pooled ``requests`` session for one upstream.
+class Endpoint:
+    """A pooled ``requests`` session for one upstream server, which is spoken to in one dialect.
 
     Nothing of a client's request goes upstream but its items and options: no header, no cookie, no
     credential. Cookies are not kept, redirects not followed, proxies and netrc of the environment not looked at.
@@ -59,21 +56,25 @@ class UpstreamClient:
     def __init__(
         self,
         url: str,
+        dialect: Dialect,
+        clock: Clock,
         *,
         connections: int,
         timeout: float,
         api_key: str | None = None,
-        on_stale_connection: Callable[[str], None] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """``url`` without a trailing slash; ``connections`` kept open; ``timeout`` (s) of a whole call."""
         self.url = url
         self.timeout = timeout
-        self._on_stale_connection = on_stale_connection
-        self._dimensions: dict[BatchKey, int] = {}
-        self._heads: dict[tuple[str, str], bytes] = {}
+        self._dialect = dialect
+        self._clock = clock
+        self._observer = observer or Observer()
+        self._dimensions: Bounded[BatchKey, int] = Bounded(MAX_REMEMBERED_KEYS)
+        self._heads: Bounded[tuple[str, str], bytes] = Bounded(MAX_REMEMBERED_HEADS)
         self._session = requests.Session()
         self._session.trust_env = False
-        self._adapter = ExchangeAdapter(pool_connections=1, pool_maxsize=connections)
+        self._adapter = ExchangeAdapter(pool_connections=1, pool_maxsize=connections, now=clock.now)
         self._session.mount(url, self._adapter)
         self._session.headers.clear()
         self._session.headers.update(
@@ -83,82 +84,96 @@ class UpstreamClient:
             self._session.headers["Authorization"] = f"Bearer {api_key}"
         self._adapter.connect_to(self._session.prepare_request(requests.Request("GET", url)))
 
-    def send(self, batch: Batch) -> list[bytes]:
-        """Post the batch; return the JSON of one vector per item, in order, as the upstream wrote it.
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.url}, {type(self._dialect).__name__}>"
 
-        Raises an ``UpstreamError``. The call ends by the time-out or the batch's deadline, whichever is first.
+    def cannot(self, key: BatchKey) -> str | None:
+        """Say why this server cannot do what the key asks for; None if it can."""
+        return self._dialect.cannot(key)
+
+    def send(self, batch: Batch) -> Answer:
+        """Make one call of the batch; raises an ``UpstreamError``.
+
+        The call ends by the time-out or the batch's deadline, whichever is first.
         """
-        count = len(batch.items)
-        body = b'{"inputs":[' + b",".join(batch.items) + b"]" + batch.key.options + b"}"
-        end = min(time.monotonic() + self.timeout, batch.deadline)
-        status, headers, reply = self._call(
-            "POST", batch.key.route, body, end, MAX_TEXT_BYTES + count * MAX_REPLY_BYTES_PER_ITEM
-        )
-        if status != 200:
-            raise _refusal(status, headers, reply, count)
-        vectors, dimension = split_vectors(reply, count)
-        self._check_dimension(batch.key, dimension)
-        return vectors
+        key, count = batch.key, len(batch.items)
+        end = min(self._clock.now() + self.timeout, batch.deadline)
+        reply = self._call(self._dialect.request(key, batch.items), end, self._dialect.reply_limit(key, count))
+        if reply.status != 200:
+            raise self._refused(reply, count)
+        answer = self._dialect.answer(key, count, reply)
+        if answer.dimension is not None:
+            self._check_dimension(key, answer.dimension)
+        return answer
 
     def is_healthy(self, timeout: float) -> bool:
-        """Whether ``GET /health`` answers 200 within ``timeout`` seconds."""
-        try:
-            return self._call("GET", "/health", None, time.monotonic() + timeout)[0] == 200
-        except ProxyError:
-            return False
+        """Whether the server says within ``timeout`` seconds that it can work."""
+        reply = self._get(self._dialect.health_path, self._clock.now() + timeout)
+        return reply is not None and reply.status == 200
 
     def info(self, timeout: float) -> UpstreamInfo | None:
-        """Read the upstream's own limits within ``timeout`` seconds; None if it does not tell."""
-        try:
-            status, _, reply = self._call("GET", "/info", None, time.monotonic() + timeout)
-            said = msgspec.json.decode(reply) if status == 200 else None
-        except (ProxyError, *UNREADABLE):
-            return None
-        if not isinstance(said, dict):
-            return None
-        model = said.get("model_id")
-        return UpstreamInfo(
-            model if isinstance(model, str) else None,
-            _positive(said.get("max_client_batch_size")),
-            _positive(said.get("max_concurrent_requests")),
-        )
+        """Read the server's own limits within ``timeout`` seconds; None if it does not tell."""
+        end = self._clock.now() + timeout
+        return self._dialect.describe(lambda path: self._get(path, end))
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
 
-    def _call(self, method: str, route: str, body: bytes | None, end: float, max_bytes: int | None = None) -> Reply:
-        """Make one HTTP call that ends by the monotonic moment ``end``.
+    def _get(self, path: str, end: float) -> Reply | None:
+        try:
+            return self._call(Request(path), end)
+        except ProxyError:
+            return None
+
+    def _call(self, request: Request, end: float, max_bytes: int | None = None) -> Reply:
+        """Make one HTTP call that ends by the moment ``end``.
 
         With ``max_bytes`` the body of a 200 is whole and no longer than that, or an error is raised.
         """
-        if end <= time.monotonic():
+        if end <= self._clock.now():
             raise UpstreamTimeout("no time was left to ask the upstream")
-        head = self._heads.get((method, route)) or self._head(method, route)
-        request = head + b"\r\n" if body is None else b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
-        return self._adapter.exchange(request, end, max_bytes, self._stale)
+        path, body = request
+        head = self._heads.get((request.method, path)) or self._head(request.method, path)
+        message = head + b"\r\n" if body is None else b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        return self._adapter.exchange(message, end, max_bytes, self._stale)
 
-    def _head(self, method: str, route: str) -> bytes:
-        """Return (and keep) the head of a request for this route as the session prepares it, but for its length."""
+    def _head(self, method: str, path: str) -> bytes:
+        """Return (and keep) the head of a request for this path as the session prepares it, but for its length."""
         headers = {"Content-Type": "application/json"} if method == "POST" else None
-        request = self._session.prepare_request(requests.Request(method, self.url + route, headers=headers))
+        request = self._session.prepare_request(requests.Request(method, self.url + path, headers=headers))
         request.headers.pop("Content-Length", None)
         host = urlsplit(request.url or "").netloc.rpartition("@")[2]
         lines = [f"{method} {request.path_url} HTTP/1.1", f"Host: {host}"]
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
-        head = self._heads[method, route] = "".join(line + "\r\n" for line in lines).encode("latin-1")
+        head = self._heads[method, path] = "".join(line + "\r\n" for line in lines).encode("latin-1")
         return head
 
     def _stale(self) -> None:
-        if self._on_stale_connection is not None:
-            self._on_stale_connection(self.url)
+        self._observer.on_stale_connection(self.url)
+
+    def _refused(self, reply: Reply, count: int) -> UpstreamError:
+        """Turn a reply other than 200 into the error that the batch's clients get."""
+        refusal = self._dialect.refusal(reply)
+        if refusal.kind is RefusalKind.INPUTS:
+            status, error_type = reply.status, refusal.error_type
+            if count > 1:
+                # The text may quote any of the inputs, and they may belong to different clients.
+                general = f"the upstream refused this batch of {count} inputs"
+                return UpstreamRejected(general, status=status, error_type=error_type, words=refusal.text)
+            message = refusal.text or "the upstream refused this input"
+            return UpstreamRejected(message, status=status, error_type=error_type)
+        asked = _seconds(reply.headers.get("retry-after"))
+        if refusal.kind is RefusalKind.BUSY:
+            return UpstreamOverloaded("the upstream is overloaded", retry_after=asked or 1, pause=asked or 0.0)
+        if refusal.kind is RefusalKind.NOT_READY:
+            return UpstreamUnavailable("the upstream is not ready", retry_after=asked or 1, pause=asked or 0.0)
+        return UpstreamError(f"the upstream answered with status {reply.status}")
 
     def _check_dimension(self, key: BatchKey, dimension: int) -> None:
         known = self._dimensions.get(key)
         if known == dimension:
             return
-        if len(self._dimensions) >= MAX_REMEMBERED_KEYS:
-            self._dimensions.clear()
         if known is not None:
             # Another model behind the same address? The next answer decides: forget, do not lock up.
             self._dimensions.pop(key, None)  # another thread may have come to the same conclusion
@@ -166,54 +181,10 @@ class UpstreamClient:
         self._dimensions[key] = dimension
 
 
-def _refusal(status: int, headers: Mapping[str, str], reply: bytes, count: int) -> ProxyError:
-    """Turn an answer other than 200 into the error that the batch's clients get."""
-    retry_after = _seconds(headers.get("retry-after"))
-    if status in {400, 413, 422}:
-        text, error_type = _said(reply)
-        if count > 1:
-            # The text may quote any of the inputs, and they may belong to different clients.
-            return UpstreamRejected(
-                f"the upstream refused this batch of {count} inputs", status=status, error_type=error_type, words=text
-            )
-        return UpstreamRejected(text or "the upstream refused this input", status=status, error_type=error_type)
-    if status in {429, 503}:
-        kind, text = (
-            (UpstreamOverloaded, "the upstream is overloaded")
-            if status == 429
-            else (UpstreamUnavailable, "the upstream is not ready")
-        )
-        busy = kind(text, retry_after=retry_after or 1)
-        busy.too_much, busy.pause = True, retry_after or 0.0
-        return busy
-    return UpstreamError(f"the upstream answered with status {status}")
-
-
-def _said(reply: bytes) -> tuple[str, str]:
-    """Return the text and type of an upstream's error body, empty and ``Validation`` where it has none."""
-    try:
-        said = msgspec.json.decode(reply)
-    except UNREADABLE:
-        return "", "Validation"
-    if not isinstance(said, dict):
-        return "", "Validation"
-    text, error_type = said.get("error"), said.get("error_type")
-    return (
-        text[:MAX_RELAYED_TEXT] if isinstance(text, str) else "",
-        error_type if isinstance(error_type, str) and _ERROR_TYPE(error_type) else "Validation",
-    )
-
-
 def _seconds(value: str | None) -> float | None:
     """Read a ``Retry-After`` in seconds; the date form and nonsense count as absent."""
-    seconds = _whole_number(value)
-    return float(seconds) if seconds is not None and seconds < 100_000 else None
-
-
-def _whole_number(value: str | None) -> int | None:
     # Headers are Latin-1, where some superscripts are "digits" that `int` does not read.
-    return int(value) if value is not None and value.isdecimal() and len(value) < 16 else None
-
-
-def _positive(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    if value is None or not value.isdecimal() or len(value) >= 16:
+        return None
+    seconds = float(value)
+    return seconds if seconds < 100_000 else None

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from batching.errors import UpstreamBroke, UpstreamProtocolError
 
-BROKEN = "the upstream broke the connection before its answer was complete"
+#: What an error says of a reply that ended too early.
+BROKE_OFF = "the upstream broke the connection before its answer was complete"
 #: Bytes of status lines and headers, those of interim (1xx) replies included.
 MAX_HEAD_BYTES = 65_536
 #: Headers of one reply.
 MAX_HEADERS = 100
 #: Bytes of framing and trailers for each byte of a body: a chunk of one byte comes in six.
 MOST_FRAMING = 8
-#: Bytes of a body that is not the one hoped for: an error text, ``/info``.
+#: Bytes of a body that carries no vectors: an error text, ``/info``.
 MAX_TEXT_BYTES = 65_536
 
 
@@ -27,10 +29,36 @@ class Reply(NamedTuple):
     body: bytes
 
 
-class ReplyReader:
-    """Takes the bytes of a connection, reply after reply: ``expect`` one, then ``feed`` until it is ``complete``.
+class Progress(IntEnum):
+    """How far a reply has been read."""
 
-    The parser is llhttp, strict: whoever sends two lengths, a length beside chunks or a bare line feed is not believed.
+    #: No byte of it has come.
+    AWAITING = 0
+    #: Bytes have come, interim (1xx) replies perhaps, but not the whole head of the reply.
+    BEGUN = 1
+    #: Status and headers are here.
+    HEAD_READ = 2
+    #: The reply is whole, or as much of it as is wanted.
+    COMPLETE = 3
+
+
+# A member is looked up in 80 ns through its class (Python 3.11), and in 10 by a name of the module.
+AWAITING, BEGUN, HEAD_READ, COMPLETE = Progress
+
+
+class Ending(Enum):
+    """What a reply is worth if its connection carries no more of it."""
+
+    WHOLE = "whole"
+    #: The head is here, and the status says enough to act on without the body.
+    STATUS_IS_ENOUGH = "status is enough"
+    BROKEN = "broken"
+
+
+class ReplyReader:
+    """Takes the bytes of a connection, reply after reply: ``expect`` one, then ``feed`` until it is ``COMPLETE``.
+
+    The parser is llhttp, strict: a reply with two lengths, a length beside chunks or a bare line feed is refused.
     """
 
     def __init__(self) -> None:
@@ -40,7 +68,7 @@ class ReplyReader:
     def expect(self, max_bytes: int | None) -> None:
         """Begin with the next reply. With ``max_bytes``, the body of a 200 has to be whole, and no longer than that.
 
-        Any other reply says enough by its status: its body is read as far as it can be, and is empty otherwise.
+        The status of any other reply is enough: its body is read as far as it can be, and is empty otherwise.
         """
         self._max_bytes = max_bytes
         self._limit = MAX_TEXT_BYTES
@@ -49,64 +77,72 @@ class ReplyReader:
         self._size = self._fed = self._count = 0
         self._problem = ""
         self._status = 0
-        #: Whether the reply is whole, or as much of it as is wanted.
-        self.complete = False
+        self.progress = AWAITING
         #: Whether the connection may carry another request.
         self.reusable = False
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take what the connection sent; raises ``UpstreamProtocolError`` for what is not a proper reply."""
+        if self.progress is AWAITING:
+            self.progress = BEGUN
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as problem:
             self.reusable = False
-            if not self.complete:
+            if self.progress is not COMPLETE:
                 raise UpstreamProtocolError("the upstream's answer is not proper HTTP") from problem
         if self._problem:
             raise UpstreamProtocolError(self._problem)
         self._fed += len(data)
-        if not self.complete and self._fed >= MAX_HEAD_BYTES + self._size * (1 + MOST_FRAMING):
+        if self.progress is not COMPLETE and self._fed >= MAX_HEAD_BYTES + self._size * (1 + MOST_FRAMING):
             raise UpstreamProtocolError("the upstream's answer has too much beside its body")
 
     def end(self) -> None:
-        """Take the end of the connection; raises ``UpstreamBroke`` if that makes the reply less than it has to be."""
-        if not self._status or self._is_exacting:
-            raise UpstreamBroke(BROKEN)
-        self.complete = True
-        if "content-length" in self._headers or "transfer-encoding" in self._headers:
-            self._body.clear()
+        """Take the end of the connection; raises ``UpstreamBroke`` if the reply is ``BROKEN`` by it."""
+        ending = self.ending
+        if ending is Ending.BROKEN:
+            raise UpstreamBroke(BROKE_OFF)
+        if ending is Ending.STATUS_IS_ENOUGH and not self._headers.keys().isdisjoint(
+            ("content-length", "transfer-encoding")
+        ):
+            self._body.clear()  # more of it was announced
+        self.progress = COMPLETE
 
     def close(self) -> None:
-        """Let go of the parser, which holds on to this in turn: broken connections are not left to the collector."""
+        """Drop the parser. It refers to this reader in turn: with it, only the garbage collector would free the two."""
         del self._parser
 
     def reply(self) -> Reply:
         """Return the complete reply."""
         return Reply(self._status, self._headers, bytes(self._body))
 
-    def reply_in_spite(self) -> Reply | None:
-        """Return what a reply that cannot be read to its end says by its status alone; None if that is not enough."""
-        if not self._status or self._is_exacting:
+    def partial_reply(self) -> Reply | None:
+        """Return a reply that broke off after its head, without its body; None unless its status is enough."""
+        if self.ending is not Ending.STATUS_IS_ENOUGH:
             return None
         return Reply(self._status, self._headers, b"")
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the head of the reply is here; an interim one (1xx) does not count."""
-        return self._status != 0
+    def ending(self) -> Ending:
+        """What the reply is worth if the connection ended now."""
+        if self.progress is COMPLETE:
+            return Ending.WHOLE
+        if self.progress is HEAD_READ and not self._needs_body:
+            return Ending.STATUS_IS_ENOUGH
+        return Ending.BROKEN
 
     @property
-    def _is_exacting(self) -> bool:
+    def _needs_body(self) -> bool:
         return self._status == 200 and self._max_bytes is not None
 
     # ---- what the parser calls ------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        # Nobody has asked for a second one: whatever follows on this connection answers no request of ours.
+        # A second message answers no request of ours: the connection is not used again.
         self.reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._status:  # a trailer, or no longer this reply
+        if self.progress >= HEAD_READ:  # a trailer, or the head of a second message
             return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self._count += 1
@@ -116,32 +152,34 @@ class ReplyReader:
         self._headers[key] = text if known is None else f"{known}, {text}"
 
     def on_headers_complete(self) -> None:
-        if self._status:
+        if self.progress >= HEAD_READ:
             return
         status = self._parser.get_status_code()
         if status < 200:
             self._headers = {}
             return
         self._status = status
-        if self._is_exacting:
+        self.progress = HEAD_READ
+        if self._needs_body:
             self._limit = self._max_bytes or 0
             self._problem = self._problem or self._distrust()
 
     def on_body(self, data: bytes) -> None:
-        if self.complete:
+        if self.progress is COMPLETE or self._problem:
             return
         self._size += len(data)
         if self._size <= self._limit:
             self._body += data
-        elif self._is_exacting:
+        elif self._needs_body:
             self._problem = f"the upstream's answer is longer than {self._limit} bytes"
         else:
             self._body += data[: self._limit - self._size]
-            self.complete = True
+            self.progress = COMPLETE
 
     def on_message_complete(self) -> None:
-        if self._status and not self.complete:
-            self.complete = True
+        # An interim (1xx) message leaves the reply at BEGUN; a reply with a problem is refused by `feed`.
+        if self.progress is HEAD_READ and not self._problem:
+            self.progress = COMPLETE
             self.reusable = self._parser.should_keep_alive()
 
     def _distrust(self) -> str:

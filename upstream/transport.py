@@ -1,266 +1,159 @@
-"""HTTP exchanges over pooled connections, each bounded by an absolute deadline, whatever the other side sends.
+"""The ``requests`` adapter of one upstream: a pool of connections, and a repeat where a pooled one was stale.
 
-The session's pool keeps the connections and wraps them in TLS; whom they reach and trust and what they carry is ours.
-Taken through ``http.client``, ``urllib3`` and ``requests`` a call costs four times the processor time, most of it for
-headers (measured, docs/design.md), and the time-out of a socket would bound each single read only: a server
-that drips one byte a second would never be late.
+Through ``http.client`` and ``urllib3`` a call costs four times the processor time, most of it for headers (measured,
+docs/design.md), and the time-out of a socket would bound each single read only: a server that sends one byte a second
+would never be late.
 """
 
 from __future__ import annotations
 
-import select
-import socket
-import ssl
+import threading
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING
 
-from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
-from urllib3.util.ssl_ import create_urllib3_context
+from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 
-from batching.errors import UpstreamBroke, UpstreamError, UpstreamTimeout, UpstreamUnavailable
-from upstream.http_reply import BROKEN, Reply, ReplyReader
+from batching.errors import UpstreamBroke, UpstreamTimeout, UpstreamUnavailable
+from upstream.connection import PEER_CLOSED, Address, Connection, State, address_of, connect
+from upstream.http_reply import BROKE_OFF, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from requests import PreparedRequest
 
-#: Longest time (s) to wait for a TCP connection: on a network that works it takes milliseconds.
-CONNECT_TIMEOUT = 3.0
-#: Time (s) within which a connection that was closed before it could see the request says so. What breaks later may
-#: have been worked on.
+#: Time (s) within which a connection that was closed before the peer could see the request says so. A request on a
+#: connection that breaks later may have been worked on.
 STALE_WITHIN = 0.25
-#: Bytes read at once.
-CHUNK = 65_536
-#: What a connection says that the other side has closed.
-_CUT = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class StaleConnection(Exception):
-    """A connection that had served before was closed by the other side without a byte of an answer."""
+    """A connection that had served before was closed by the peer without a byte of an answer."""
 
 
-class _Exchanging:
-    """A pooled connection that makes whole exchanges, each by a deadline."""
+class ConnectionPool:
+    """Keeps the idle connections to one address; any thread may take one, and puts it back after its exchange.
 
-    sock: Any
-    port: int
-    socket_options: Any
-    _dns_host: str
-    _reader: Any = None
+    The connection put back last is taken first, so those that a smaller load does not need stay idle and the upstream
+    closes them. The pool bounds what it keeps, not what is open: a connection that finds it full is closed.
+    """
 
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
-        self.sock.setblocking(False)
-        self._readable = select.poll()
-        self._readable.register(self.sock, select.POLLIN)
-        self._reader = ReplyReader()
-        # One buffer for all its reads: a new one for each would be cut down each time, and leave holes in the heap.
-        self._buffer = memoryview(bytearray(CHUNK))
+    def __init__(self, address: Address, size: int, now: Callable[[], float] = time.monotonic) -> None:
+        """``size``: connections kept; ``now`` returns the seconds of the clock of the deadlines."""
+        self.address = address
+        self.size = size
+        self._now = now
+        # Guards the idle connections and whether the pool is closed; held for a moment, never while a socket is used.
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._is_closed = False
+        # A pool that is dropped without `close` closes its connections as well.
+        weakref.finalize(self, _close_all, self._idle)
 
-    def _new_conn(self) -> socket.socket:
-        """Try the host's addresses in turn, for ``open_by``; urllib3 would give each of them all the time.
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else f"{len(self._idle)} of {self.size} idle"
+        return f"<ConnectionPool of {self.address}, {state}>"
 
-        Each has its share of what is left, so that one that swallows packets does not hide the others.
-        """
-        problem: Exception = TimeoutError("there is no time left")
-        found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
-        for untried, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
-            try:
-                sock = socket.socket(family, kind, protocol)
-            except OSError as failure:  # a kernel without IPv6, perhaps
-                problem = failure
-                continue
-            try:
-                for option in self.socket_options:
-                    sock.setsockopt(*option)
-                sock.settimeout(_left(self._connected_by) / 1000 / untried)
-                sock.connect(address)
-                sock.settimeout(_left(self._connected_by) / 1000)  # TLS shakes hands within what is left
-            except OSError as failure:
-                problem = failure
-                sock.close()
-            else:
-                return sock
-        try:
-            raise problem
-        finally:
-            # Or it, and through its traceback all that the callers held, would live until a garbage collection.
-            del problem
+    def take(self, end: float) -> Connection:
+        """Return an idle connection that the peer has not closed, or else a new one; see ``open``."""
+        while (connection := self._pop()) is not None:
+            if connection.is_available:
+                return connection
+            connection.close()
+        return self.open(end)
+
+    def open(self, end: float) -> Connection:
+        """Return a new connection; raises ``UpstreamUnavailable``, at the moment ``end`` at latest."""
+        if self._is_closed:
+            raise UpstreamUnavailable("the connections to the upstream are closed")
+        return connect(self.address, end, self._now)
+
+    def put(self, connection: Connection) -> None:
+        """Keep a connection if it is idle and there is room for it, and close it otherwise."""
+        with self._lock:
+            is_kept = connection.state is State.IDLE and len(self._idle) < self.size and not self._is_closed
+            if is_kept:
+                self._idle.append(connection)
+        if not is_kept:
+            connection.close()
 
     def close(self) -> None:
-        super().close()  # type: ignore[misc]
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        """Close the idle connections now, and those in use when they are put back. No more are opened."""
+        with self._lock:
+            self._is_closed = True
+            idle = self._idle.copy()
+            self._idle.clear()
+        _close_all(idle)
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether nobody has closed it, and nothing lies there that the next request would take for its answer."""
-        return self.sock is not None and not self._readable.poll(0)
-
-    def open_by(self, end: float) -> None:
-        """Connect; raises an ``UpstreamError``."""
-        self._connected_by = min(end, time.monotonic() + CONNECT_TIMEOUT)
-        try:
-            self.connect()
-        except (HTTPError, OSError, UnicodeError) as problem:  # the last: a host name that cannot be one
-            raise UpstreamUnavailable("the upstream cannot be reached", retry_after=1) from problem
-
-    def exchange(self, request: bytes, end: float, max_bytes: int | None) -> tuple[Reply, bool]:
-        """Send a request, return the reply and whether the connection may be used again.
-
-        Raises ``TimeoutError`` at the monotonic moment ``end``, ``ConnectionError`` if the other side closed without
-        an answer, and an ``UpstreamError``.
-        """
-        reader: ReplyReader = self._reader
-        reader.expect(max_bytes)
-        self._heard = is_sent = False
-        try:
-            with suppress(*_CUT):  # it may have answered before it hung up
-                is_sent = self._send(request, end)
-            if not reader.has_begun:
-                self._wait(end)
-            while not reader.complete:
-                _left(end)
-                if not self._hear():
-                    self._wait(end)
-        except (UpstreamError, OSError) as problem:
-            if (reply := reader.reply_in_spite()) is not None:
-                return reply, False
-            if self._heard and isinstance(problem, _CUT):
-                raise UpstreamBroke(BROKEN) from problem
-            raise
-        return reader.reply(), reader.reusable and is_sent
-
-    def _send(self, data: bytes, end: float) -> bool:
-        """Send all, or until an answer has begun that does not wait for all (413, perhaps); return whether all went."""
-        rest = memoryview(data)
-        while rest:
-            _left(end)
-            try:
-                rest = rest[self.sock.send(rest) :]
-                continue
-            except ssl.SSLWantReadError:
-                events = select.POLLIN
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                events = select.POLLIN | select.POLLOUT
-            if self._hear() and self._reader.has_begun:
-                return False
-            self._wait(end, events)
-        return True
-
-    def _hear(self) -> bool:
-        """Take in what has come, without waiting; return whether anything has."""
-        try:
-            size: int = self.sock.recv_into(self._buffer)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return False
-        if size:
-            self._heard = True
-            self._reader.feed(self._buffer[:size])
-        elif self._heard:
-            self._reader.end()
-        else:
-            raise ConnectionResetError
-        return True
-
-    def _wait(self, end: float, events: int = select.POLLIN) -> None:
-        """Wait until the connection can be read (or written, where ``events`` say so)."""
-        waited = self._readable
-        if events != select.POLLIN:
-            waited = select.poll()
-            waited.register(self.sock, events)
-        if not waited.poll(_left(end)):
-            raise TimeoutError
+    def _pop(self) -> Connection | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
 
-def _left(end: float) -> float:
-    """Return the milliseconds until ``end``; raises ``TimeoutError`` when it has passed."""
-    left = end - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left * 1000
-
-
-class _Connection(_Exchanging, HTTPConnection):
-    pass
-
-
-class _TLSConnection(_Exchanging, HTTPSConnection):
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
-
-
-def _trusting() -> ssl.SSLContext:
-    """Return a context that trusts whom the system trusts, and certifi.
-
-    Read once: ``requests`` has urllib3 read certifi's file at each connect, which takes 40 ms of the processor.
-    """
-    context = create_urllib3_context()
-    context.load_default_certs()
-    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
-    return context
+def _close_all(connections: list[Connection]) -> None:
+    for connection in connections:
+        connection.close()
 
 
 class ExchangeAdapter(HTTPAdapter):
-    """A ``requests`` adapter for one upstream that makes the exchanges itself, over the pool of the session."""
+    """A ``requests`` adapter for one upstream that makes the exchanges itself, over its own pool of connections.
 
-    _pool: Any
+    ``send``, by which a session answers ``get`` and ``post``, stays that of ``requests``, with urllib3's connections.
+    """
+
+    def __init__(
+        self,
+        pool_connections: int = 1,
+        pool_maxsize: int = DEFAULT_POOLSIZE,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``pool_maxsize``: idle connections kept; ``now`` returns the seconds of the clock of all deadlines."""
+        super().__init__(pool_connections=pool_connections, pool_maxsize=pool_maxsize)
+        self._size = pool_maxsize
+        self._now = now
+        self._pool: ConnectionPool | None = None
 
     def connect_to(self, request: PreparedRequest) -> None:
-        """Work out once what never changes here: which pool serves the address, and whom it trusts."""
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
-        if str(request.url).startswith("https:"):
-            self.poolmanager.connection_pool_kw["ssl_context"] = _trusting()
-        self._pool = self.get_connection_with_tls_context(request, verify=True)
+        """Take the address of the exchanges, and the trust store if it is https, from a request that was prepared."""
+        self._pool = ConnectionPool(address_of(str(request.url)), self._size, self._now)
 
     def exchange(self, request: bytes, end: float, max_bytes: int | None, on_stale: Callable[[], None]) -> Reply:
-        """Send a request and return the reply; raises an ``UpstreamError``, at the monotonic moment ``end`` at latest.
+        """Send a request and return the reply; raises an ``UpstreamError``, at the moment ``end`` at latest.
 
-        ``max_bytes``: see ``ReplyReader.expect``. A connection that the other side closed before it could see the
-        request has lost nothing: after ``on_stale`` a new one is tried.
+        ``max_bytes``: see ``ReplyReader.expect``. A connection that the peer closed before it could see the request
+        has lost nothing: ``on_stale`` is called, and the request goes over a new one.
         """
+        pool = self._pool
+        if pool is None:
+            raise RuntimeError("`connect_to` comes first")
         try:
-            return self._exchange(request, end, max_bytes, fresh=False)
+            return self._exchange(pool, pool.take(end), request, end, max_bytes)
         except StaleConnection:
             on_stale()
-        return self._exchange(request, end, max_bytes, fresh=True)
+        # Others in the pool may be stale as well.
+        return self._exchange(pool, pool.open(end), request, end, max_bytes)
 
-    def _exchange(self, request: bytes, end: float, max_bytes: int | None, *, fresh: bool) -> Reply:
+    def close(self) -> None:
+        """Close the pooled connections; an exchange after that raises ``UpstreamUnavailable``."""
+        super().close()
+        if self._pool is not None:
+            self._pool.close()
+
+    def _exchange(
+        self, pool: ConnectionPool, connection: Connection, request: bytes, end: float, max_bytes: int | None
+    ) -> Reply:
+        """Make the exchange over this connection and put it back into the pool."""
+        has_served = connection.state is State.IDLE
+        began = self._now()
         try:
-            connection: Any = self._pool._get_conn()  # noqa: SLF001 - it closes one that the other side has dropped
-        except HTTPError as problem:
-            raise UpstreamUnavailable("the connections to the upstream are closed") from problem
-        reusable = False
-        try:
-            if fresh:
-                connection.close()  # others in the pool may be stale as well
-            has_served = connection.sock is not None
-            if not has_served:
-                connection.open_by(end)
-            began = time.monotonic()
-            reply: Reply
-            reply, reusable = connection.exchange(request, end, max_bytes)
+            return connection.exchange(request, end, max_bytes)
         except TimeoutError as problem:
             raise UpstreamTimeout("the upstream did not answer in time") from problem
         except OSError as problem:
-            if has_served and isinstance(problem, _CUT) and time.monotonic() - began < STALE_WITHIN:
+            if has_served and isinstance(problem, PEER_CLOSED) and self._now() - began < STALE_WITHIN:
                 raise StaleConnection from problem
-            raise UpstreamBroke(BROKEN) from problem
+            raise UpstreamBroke(BROKE_OFF) from problem
         finally:
-            if not reusable:
-                connection.close()
-            self._pool._put_conn(connection)  # noqa: SLF001
-        return reply
+            pool.put(connection)
