@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _NoSessions(SessionInterface):
-    """One null session for everybody: there are no cookies here."""
+    """One null session for all requests: there are no cookies here."""
 
     _nothing = NullSession()
 
@@ -34,7 +34,7 @@ class _NoSessions(SessionInterface):
 
 
 class _Request(Request):
-    """A request that works out what nobody has asked for yet when somebody does: the views read the environment."""
+    """Initialises Werkzeug's request on first use of anything but environment and method, which the views read."""
 
     def __init__(self, environ: dict[str, Any], populate_request: bool = True, shallow: bool = False) -> None:  # noqa: ARG002
         self.environ = environ
@@ -90,7 +90,7 @@ class App(Flask):
         adapter = MapAdapter(*where)
         with suppress(HTTPException):
             rule, _ = adapter.match(return_rule=True)
-            if rule.rule == path:  # one of few, whatever the clients think of
+            if rule.rule == path:  # bounded by the number of rules, so clients cannot grow the cache
                 matched = self._matched[method, path] = _Matched(*where)
                 matched.rule = rule
         return adapter

@@ -6,23 +6,25 @@ import json
 import math
 from typing import Any
 
-from gunicorn.http.errors import ParseException
-
 from api.error_forms import RequestError
 
 
 class TooSlowError(Exception):
-    """The client did not send its request in time; raised by whatever reads it from the connection."""
+    """The client did not send its request in time. The server's input stream raises it."""
 
     def __init__(self) -> None:
         super().__init__("the request did not arrive in time")
 
 
-def read_json_object(environ: dict[str, Any], limit: int) -> dict[str, Any]:
-    """Return the JSON object in the body; raises ``RequestError`` for all else.
+class BrokenBodyError(Exception):
+    """The body ended early or its chunks are malformed. The server's input stream raises it."""
 
-    Strict where others guess: UTF-8 only and without byte-order mark, no duplicate names, no NaN or
-    infinities. ``limit``: bytes, which holds for chunked bodies too.
+
+def read_json_object(environ: dict[str, Any], limit: int) -> dict[str, Any]:
+    """Return the JSON object in the body of a WSGI request; raises ``RequestError`` for all else.
+
+    The JSON is UTF-8 without a byte-order mark and has no duplicate names, no NaN and no infinities. ``limit``: the
+    most bytes a body may have, whether its length is announced or it comes in chunks.
     """
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip(" \t").lower()
     if media_type != "application/json":
@@ -33,7 +35,11 @@ def read_json_object(environ: dict[str, Any], limit: int) -> dict[str, Any]:
 
 
 def _read(environ: dict[str, Any], limit: int) -> bytes:
-    """Read the whole body; 413 beyond the limit, 400 if it is shorter than announced, 408 if too slow."""
+    """Read the whole body; raises ``RequestError``.
+
+    Status 411 without a body, 413 beyond the limit, 400 if the body is broken or shorter than announced, 408 if it
+    comes too slowly.
+    """
     announced = environ.get("CONTENT_LENGTH")
     stream = environ["wsgi.input"]
     if announced:
@@ -48,7 +54,7 @@ def _read(environ: dict[str, Any], limit: int) -> bytes:
         body: bytes = stream.read(wanted)
     except TooSlowError as problem:
         raise RequestError(408, str(problem)) from problem
-    except (ParseException, OSError) as problem:
+    except (BrokenBodyError, OSError) as problem:
         raise RequestError(400, "the body ended early or its chunks are malformed") from problem
     if announced and len(body) < wanted:
         raise RequestError(400, f"the body ended after {len(body)} of {wanted} bytes")

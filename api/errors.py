@@ -1,4 +1,4 @@
-"""Turns every failure into the one JSON error body, whoever noticed it: us, Flask, Werkzeug or gunicorn."""
+"""Turns every failure that Flask meets into an error of the API that the path belongs to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from api.error_forms import ERROR_TYPES, error_body, retry_after_header
+from api.apis.table import api_of
+from api.error_forms import ERROR_TYPES, RequestError, retry_after_header
 from api.request_id import request_id
 from batching.errors import ProxyError
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def _render(status: int, message: str, error_type: str, headers: Mapping[str, str] | None = None) -> Response:
-    response = Response(error_body(message, error_type, request_id(request.environ)), status, headers)
+def _render(error: ProxyError, headers: Mapping[str, str] | None = None) -> Response:
+    body = api_of(request.environ["PATH_INFO"]).error(error, request_id(request.environ))
+    response = Response(body, error.status, headers)
     response.mimetype = "application/json"
     return response
 
@@ -30,19 +32,20 @@ def _on_proxy_error(error: ProxyError) -> Response:
         headers["Retry-After"] = retry_after_header(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _render(error.status, error.message, error.error_type, headers)
+    return _render(error, headers)
 
 
 def _on_http_exception(error: HTTPException) -> Response:
     """Keep what Werkzeug says (404, 405 with ``Allow`` …), but in JSON."""
     status = error.code or 500
     kept = {name: value for name, value in error.get_headers(request.environ) if name in {"Allow", "Location"}}
-    return _render(status, error.description or error.name, ERROR_TYPES.get(status, "Unhandled"), kept)
+    message, error_type = error.description or error.name, ERROR_TYPES.get(status, "Unhandled")
+    return _render(RequestError(status, message, error_type=error_type), kept)
 
 
 def _on_anything_else(error: Exception) -> Response:
     log.error("unexpected error, request %s", request_id(request.environ), exc_info=error)
-    return _render(500, "an unexpected error happened; it is in the service's log", "Unhandled")
+    return _render(ProxyError("an unexpected error happened; it is in the service's log"))
 
 
 def register(app: Flask) -> None:

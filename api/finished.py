@@ -25,7 +25,7 @@ class FinishedResponse(Response):
 
     @cached_property
     def headers(self) -> Headers:  # type: ignore[override]
-        """The headers as an object, for whoever wants to change them."""
+        """The headers as an object, for a hook that changes them."""
         return Headers(self._pairs)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""Marks response headers that need no check, since all of them are of our own making. Knows no Flask."""
+"""Marks response headers that this service made itself, so that the server need not check them. Knows no Flask."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 class OwnHeaders(list[tuple[str, str]]):
-    """Headers of a response to POST, with ``Content-Length``, all of our own making: nobody need check them."""
+    """The headers of a response to POST, all of them made by this service, with ``Content-Length`` at the end.
+
+    The server sends them unchecked: no name or value comes from a client unvalidated. ``length``: the body's bytes.
+    """
 
     def __init__(self, pairs: Iterable[tuple[str, str]], length: int) -> None:
         super().__init__(pairs)

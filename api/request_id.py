@@ -7,8 +7,9 @@ import os
 import re
 from typing import Any
 
+from api.environ import REQUEST_ID
+
 _ACCEPTABLE = re.compile(r"[\w-]{1,64}", re.ASCII).fullmatch
-_KEY = "autobatch.request_id"
 
 #: Random per process, counted within: unique without asking the system for randomness each time.
 _counter = itertools.count(1)
@@ -23,9 +24,9 @@ def new_request_id() -> str:
 
 def request_id(environ: dict[str, Any]) -> str:
     """Return the request's identity: the client's ``X-Request-Id`` if it is harmless, else a new one."""
-    identity: str | None = environ.get(_KEY)
+    identity: str | None = environ.get(REQUEST_ID)
     if identity is None:
         asked = environ.get("HTTP_X_REQUEST_ID")
         identity = asked if asked is not None and _ACCEPTABLE(asked) else new_request_id()
-        environ[_KEY] = identity
+        environ[REQUEST_ID] = identity
     return identity

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from api import auth, embed, errors, health
+from api import auth, errors, operations, serve, timing
+from api.apis.table import ROUTES
 from api.finished import FinishedResponse
 from api.request_id import request_id
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from flask import Flask, Response
 
-    from batching import Batcher
+    from batching import Batcher, BatchKey
     from config import Settings
     from instrumentation.metrics import Metrics
 
@@ -25,16 +26,18 @@ def register(
     *,
     settings: Settings,
     batcher: Batcher,
-    upstream: health.Checked,
+    cannot: Callable[[BatchKey], str | None],
+    readiness: operations.KnowsReadiness,
     metrics: Metrics,
     is_draining: Callable[[], bool],
 ) -> None:
     """Give the app all its routes, error handlers and headers."""
     errors.register(app)
-    metrics.register(app)
+    timing.register(app, metrics)
+    operations.register_metrics(app, metrics)
     auth.register(app, settings.api_key)
-    app.register_blueprint(embed.blueprint(batcher, metrics, settings))
-    app.register_blueprint(health.blueprint(upstream, is_draining))
+    app.register_blueprint(serve.blueprint(ROUTES, batcher, cannot, metrics, settings))
+    app.register_blueprint(operations.health_blueprint(readiness, is_draining))
     app.after_request(_identify)
 
 

@@ -1,35 +1,25 @@
-"""Owns every metric: names, labels and buckets, the observer that feeds them, and ``/metrics`` itself."""
+"""Owns every metric: names, labels and buckets, and the observer that feeds them."""
 
 from __future__ import annotations
 
-import logging
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_flask_exporter import PrometheusMetrics
 
-from api.error_forms import RequestError
 from batching.call import ISOLATION
 from batching.errors import UpstreamRejected
 from batching.observer import Observer
 from batching.timing.rule import REASONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from batching import BatchQueue, BatchReport, CallReport, ProxyError
-
-log = logging.getLogger(__name__)
+    from batching import BatchQueue, BatchReport, CallReport, ProxyError, RequestReport
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1000)
-_STARTED = "autobatch.started"
 
 
 class Metrics(Observer):
-    """Feeds on what the engine reports and on what Flask answers.
+    """Counts what the engine and the service report.
 
     No label takes a value that a client can choose, so the number of series is bounded. Children are looked
     up once, not for each request.
@@ -118,18 +108,18 @@ class Metrics(Observer):
         self._batches[report.reason].inc()
         for delay, _ in report.queue_delays:
             self._queue_delay.observe(delay)
-        self._refresh()
+        self.refresh()
 
     def on_call(self, report: CallReport) -> None:
         self._upstream_latency.observe(report.latency)
-        result = _result(report.error)
+        result = _upstream_result(report.error)
         child = self._call_children.get((report.upstream, result))
         if child is None:
             child = self._upstream_calls.labels(report.upstream, result)
             self._call_children[report.upstream, result] = child
         child.inc()
-        if report.retry_of is not None:
-            self._retries.labels(report.retry_of).inc()
+        if report.retry_reason is not None:
+            self._retries.labels(report.retry_reason).inc()
         if report.reason == ISOLATION:
             self._isolation_calls.inc()
 
@@ -145,48 +135,29 @@ class Metrics(Observer):
     def on_thread_death(self) -> None:
         self._thread_deaths.inc()
 
-    def count_items(self, outcome: str, count: int) -> None:
-        """Count items whose fate is sealed; each item is counted exactly once."""
-        (self._items_ok if outcome == "ok" else self._items.labels(outcome)).inc(count)
+    def on_request(self, report: RequestReport) -> None:
+        (self._items_ok if report.outcome == "ok" else self._items.labels(report.outcome)).inc(report.items)
+
+    # ---- what the service measures --------------------------------------------------------------
+
+    def observe_http(self, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        self._http_child(route, status).observe(seconds)
 
     def count_unread(self, status: int) -> None:
-        """Count a request that was refused before anybody read what it wants."""
+        """Count a request that was refused before its route was known."""
         self._http_child("unread", status).observe(0.0)
 
-    def watch(self, queue: BatchQueue) -> None:
+    def read_gauges_from(self, queue: BatchQueue) -> None:
         """Read the gauges off this queue."""
         self._queue = queue
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Bring the gauges up to date."""
         if self._queue is not None:
             self._queue_depth.set(self._queue.queued_items)
             self._calls.set(self._queue.calls)
             self._in_flight.set(self._queue.in_flight)
-
-    # ---- what Flask answers ---------------------------------------------------------------------
-
-    def register(self, app: Flask) -> None:
-        """Time every request and serve ``/metrics``."""
-        app.before_request(self._begin)
-        app.after_request(self._end)
-        # The exporter brings the endpoint, in one process or over several; its own defaults would label
-        # by path and method, which clients choose, and cost more than all of the above.
-        PrometheusMetrics(app, path="/metrics", export_defaults=False, registry=self.registry)
-        scrape = app.view_functions["prometheus_metrics"]
-        app.view_functions["prometheus_metrics"] = lambda: _guarded(scrape)
-
-    def _begin(self) -> None:
-        environ = request.environ
-        environ[_STARTED] = time.perf_counter()
-        if environ["PATH_INFO"] == "/metrics":
-            self._refresh()
-
-    def _end(self, response: Response) -> Response:
-        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - asked once, not thrice
-        rule = current.url_rule
-        child = self._http_child(rule.rule if rule is not None else "unmatched", response.status_code)
-        child.observe(time.perf_counter() - current.environ[_STARTED])
-        return response
 
     def _http_child(self, route: str, status: int) -> Histogram:
         child = self._http_children.get((route, status))
@@ -195,16 +166,7 @@ class Metrics(Observer):
         return child
 
 
-def _guarded(scrape: Callable[[], Any]) -> Any:
-    """Answer 503 where the metrics cannot be read: one spoilt file of one process spoils them for all."""
-    try:
-        return scrape()
-    except Exception as problem:
-        log.exception("the metrics cannot be read")
-        raise RequestError(503, "the metrics cannot be read; the service's log knows why") from problem
-
-
-def _result(error: ProxyError | None) -> str:
+def _upstream_result(error: ProxyError | None) -> str:
     """Name how an upstream call ended, out of a few words: of a refusal, the type is the upstream's own."""
     if error is None:
         return "ok"

@@ -1,36 +1,32 @@
-"""The marshmallow shapes of request bodies: what is valid, and what it means to the engine."""
+"""The marshmallow fields that several APIs share, and how a body is checked against a schema."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
 from api.error_forms import RequestError
-from batching import BatchKey, Item
+from batching.key import BatchKey, Options, Task
+
+if TYPE_CHECKING:
+    from batching.call import Item
 
 #: Token ids are 32-bit in every tokenizer that upstreams use, and in TEI's contract.
 MAX_TOKEN_ID = 2**32 - 1
-
 #: Bytes of all options together: they are kept with each batch key, and stand in each upstream call.
 MAX_OPTION_BYTES = 4096
 
+_NULL = "must not be null"
 _to_json = msgspec.json.Encoder(order="deterministic").encode
-
-
-class EmbedQuery(NamedTuple):
-    """A valid ``/embed`` request: its items, their key, and the shape in which the answer is due."""
-
-    items: list[Item]
-    key: BatchKey
-    shape: Literal["one", "many", "tei"]
 
 
 class Inputs(fields.Field[Any]):
     """A text, a list of token ids, or a list of either; loads as (items, whether it was a list of inputs)."""
 
     default_error_messages = {
+        "null": _NULL,
         "type": "must be a text, a list of texts, or a list of token ids",
         "item": "must be a text or a list of token ids",
         "empty": "must not be empty",
@@ -82,7 +78,7 @@ class Inputs(fields.Field[Any]):
 class StrictBoolean(fields.Field[bool]):
     """true or false; not "true", 1 or "on"."""
 
-    default_error_messages = {"type": "must be true or false"}
+    default_error_messages = {"null": _NULL, "type": "must be true or false"}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:  # noqa: ARG002
         if not isinstance(value, bool):
@@ -93,7 +89,7 @@ class StrictBoolean(fields.Field[bool]):
 class StrictInteger(fields.Field[int]):
     """A JSON integer; not 3.0, "3" or true."""
 
-    default_error_messages = {"type": "must be an integer"}
+    default_error_messages = {"null": _NULL, "type": "must be an integer"}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:  # noqa: ARG002
         if type(value) is not int:
@@ -101,8 +97,14 @@ class StrictInteger(fields.Field[int]):
         return value
 
 
-class EmbedSchema(Schema):
-    """``POST /embed``: TEI's body, and the short form with ``input``.
+class Text(fields.String):
+    """A JSON string."""
+
+    default_error_messages = {"null": _NULL, "invalid": "must be a text"}
+
+
+class EmbedOptionsSchema(Schema):
+    """The options of an embedding beside its inputs, under TEI's names.
 
     Unknown members are kept: they may mean something to the upstream, so they join the batch key.
     """
@@ -110,79 +112,79 @@ class EmbedSchema(Schema):
     class Meta:
         unknown = INCLUDE
 
-    input = Inputs()
-    inputs = Inputs()
     normalize = StrictBoolean()
     truncate = StrictBoolean(allow_none=True)
-    truncation_direction = fields.String(
+    truncation_direction = Text(
         validate=validate.OneOf(["Left", "Right", "left", "right"], error="must be Left or Right")
     )
-    prompt_name = fields.String(allow_none=True)
+    prompt_name = Text(allow_none=True)
     dimensions = StrictInteger(
         allow_none=True, validate=validate.Range(min=1, max=1_000_000, error="must be between 1 and 1000000")
     )
 
 
-_embed_schema = EmbedSchema()
-_PLAIN = BatchKey("/embed")
+_OPTIONS = frozenset(EmbedOptionsSchema().fields)
+#: The key of a body without options.
+PLAIN = BatchKey(Task.EMBED)
 
 
-#: A body that holds its inputs and nothing else, as most do, needs no look at the fields that it lacks.
-_INPUT_FIELDS = {name: _embed_schema.fields[name] for name in ("input", "inputs")}
+class Loader:
+    """Checks bodies against one schema. A body that holds its inputs and nothing else skips the other fields."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._inputs = {name: field for name, field in schema.fields.items() if isinstance(field, Inputs)}
+
+    def load(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the checked members; raises ``RequestError`` with status 422 that names each wrong field."""
+        try:
+            if len(body) == 1:
+                name, value = next(iter(body.items()))
+                if (field := self._inputs.get(name)) is not None:
+                    return {name: _load_one(field, name, value, body)}
+            members: dict[str, Any] = self._schema.load(body)
+        except ValidationError as problem:
+            raise RequestError(422, _sentence(problem.messages), error_type="Validation") from problem
+        return members
 
 
-def load_embed_query(body: dict[str, Any], max_client_batch_size: int) -> EmbedQuery:
-    """Validate an ``/embed`` body; raises ``RequestError`` with status 422 that names each wrong field."""
-    try:
-        members = _load_members(body)
-    except ValidationError as problem:
-        raise RequestError(422, _sentence(problem.messages), error_type="Validation") from problem
-    if ("input" in members) == ("inputs" in members):
-        raise RequestError(422, "give either `input` or `inputs`", error_type="Validation")
-    is_tei = "inputs" in members
-    items, is_list = members.pop("inputs" if is_tei else "input")
-    if len(items) > max_client_batch_size:
-        message = f"batch size {len(items)} > maximum allowed batch size {max_client_batch_size}"
-        raise RequestError(422, message, error_type="Validation")
-    shape: Literal["one", "many", "tei"] = "tei" if is_tei else "many" if is_list else "one"
-    return EmbedQuery(items, _key(members) if members else _PLAIN, shape)
+def too_many(items: list[Item], most: int) -> RequestError:
+    """Return the error of a request that asks for more than ``most`` items."""
+    return RequestError(422, f"batch size {len(items)} > maximum allowed batch size {most}", error_type="Validation")
 
 
-def _load_members(body: dict[str, Any]) -> dict[str, Any]:
-    if len(body) == 1:
-        name, value = next(iter(body.items()))
-        if name in _INPUT_FIELDS:
-            try:
-                return {name: _INPUT_FIELDS[name].deserialize(value, name, body)}
-            except ValidationError as problem:
-                raise ValidationError({name: problem.messages}) from problem
-    members: dict[str, Any] = _embed_schema.load(body)
-    return members
-
-
-def _key(options: dict[str, Any]) -> BatchKey:
-    """Make the batch key of these options; those that say what holds anyway change nothing."""
+def embed_key(options: dict[str, Any]) -> BatchKey:
+    """Return the batch key of these checked options; options that say what holds anyway change nothing."""
     if "truncation_direction" in options:
-        options["truncation_direction"] = options["truncation_direction"].capitalize()
-    told = {
-        name: value
-        for name, value in options.items()
-        if not (
-            (name == "normalize" and value is True)
-            or (name == "truncation_direction" and value == "Right")
-            or (value is None and name in _embed_schema.fields)
-        )
-    }
+        options["truncation_direction"] = options["truncation_direction"].lower()
+    told = {name: value for name, value in options.items() if not _is_default(name, value)}
     if not told:
-        return _PLAIN
+        return PLAIN
     try:
-        members = _to_json(told)[1:-1]
+        size = len(_to_json(told)) - 2
+        more = tuple(sorted((name, _to_json(value)) for name, value in told.items() if name not in _OPTIONS))
     except UnicodeEncodeError as problem:
         raise RequestError(422, "an option holds half of a surrogate pair", error_type="Validation") from problem
-    if len(members) > MAX_OPTION_BYTES:
-        message = f"the options beside the inputs take {len(members)} bytes, more than {MAX_OPTION_BYTES}"
+    if size > MAX_OPTION_BYTES:
+        message = f"the options beside the inputs take {size} bytes, more than {MAX_OPTION_BYTES}"
         raise RequestError(422, message, error_type="Validation")
-    return BatchKey("/embed", b"," + members)
+    known = {name: value for name, value in told.items() if name in _OPTIONS}
+    return BatchKey(Task.EMBED, Options(**known, more=more))
+
+
+def _is_default(name: str, value: Any) -> bool:
+    return (
+        (name == "normalize" and value is True)
+        or (name == "truncation_direction" and value == "right")
+        or (value is None and name in _OPTIONS)
+    )
+
+
+def _load_one(field: fields.Field[Any], name: str, value: Any, body: dict[str, Any]) -> Any:
+    try:
+        return field.deserialize(value, name, body)
+    except ValidationError as problem:
+        raise ValidationError({name: problem.messages}) from problem
 
 
 def _sentence(messages: Any, path: str = "") -> str:
@@ -193,6 +195,4 @@ def _sentence(messages: Any, path: str = "") -> str:
             step = f"[{name}]" if isinstance(name, int) else f".{name}" if path else str(name)
             parts.append(_sentence(below, path + step))
         return "; ".join(parts)
-    return f"{path}: {' '.join(messages)}".replace("Not a valid string.", "must be a text").replace(
-        "Field may not be null.", "must not be null"
-    )
+    return f"{path}: {' '.join(messages)}"

@@ -1,0 +1,46 @@
+"""The proxy's own short form: ``{"input": …}`` in, ``{"embedding": …}`` or ``{"embeddings": …}`` out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from marshmallow import Schema
+
+from api.apis.fields import PLAIN, Inputs, embed_key, too_many
+from api.apis.query import Body, Bounds, Query
+from api.error_forms import error_body
+
+if TYPE_CHECKING:
+    from batching.call import Call
+    from batching.errors import ProxyError
+
+
+class NativeInputSchema(Schema):
+    """Where the inputs stand in a body."""
+
+    input = Inputs()
+
+
+class NativeApi:
+    """Its errors are also those of paths that belong to no API."""
+
+    prefixes: tuple[str, ...] = ("",)
+
+    def error(self, error: ProxyError, identity: str) -> bytes:
+        return error_body(error.message, error.error_type, identity)
+
+
+def query(members: Body, bounds: Bounds) -> Query:
+    """Turn the checked members of a body into a query."""
+    items, is_list = members.pop("input")
+    if len(items) > bounds.items:
+        raise too_many(items, bounds.items)
+    return Query(embed_key(members) if members else PLAIN, items, _many if is_list else _one)
+
+
+def _one(call: Call) -> bytes:
+    return b'{"embedding":' + call.results[0] + b"}"
+
+
+def _many(call: Call) -> bytes:
+    return b'{"embeddings":[' + b",".join(call.results) + b"]}"

@@ -1,0 +1,30 @@
+"""Times every request from the first look at it to its answer, and counts it by route and status."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from flask import Flask, Response, request
+
+from api.environ import STARTED
+
+if TYPE_CHECKING:
+    from instrumentation.metrics import Metrics
+
+
+def register(app: Flask, metrics: Metrics) -> None:
+    """Time every request of this app."""
+
+    def begin() -> None:
+        request.environ[STARTED] = time.monotonic()
+
+    def end(response: Response) -> Response:
+        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - asked once, not thrice
+        rule = current.url_rule
+        seconds = time.monotonic() - current.environ[STARTED]
+        metrics.observe_http(rule.rule if rule is not None else "unmatched", response.status_code, seconds)
+        return response
+
+    app.before_request(begin)
+    app.after_request(end)
