@@ -1,1 +1,1 @@
-"""gunicorn's worker: accepts connections, reads requests, writes answers. Knows no Flask."""
+"""gunicorn's worker: accepts connections, reads requests, writes responses. Knows no Flask."""

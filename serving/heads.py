@@ -1,7 +1,7 @@
-"""Remembers the heads of requests: the same bytes mean the same request, which gunicorn need not work out again.
+"""Remembers the heads of requests: the same bytes mean the same request, which gunicorn need not parse again.
 
-Clients that keep their connection send the same head each time, but for ``Content-Length``. Nothing is parsed here:
-what gunicorn made of those very bytes is kept, so a remembered request cannot be understood in another way.
+A client that keeps its connection sends the same head each time, except for ``Content-Length``. Nothing is parsed here:
+what gunicorn made of those very bytes is kept, so a remembered head cannot be understood in another way.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from gunicorn.http.body import LengthReader
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-#: Heads remembered, the oldest is forgotten first, and the longest (bytes) that is worth it.
+#: The most heads remembered, of which the oldest is forgotten first, and the longest in bytes.
 MOST_HEADS, LONGEST_HEAD = 512, 2048
 
-#: Heads of which it is known that they came once.
+#: The most hashes of heads seen once; a head is remembered when it comes the second time. All are forgotten together.
 MOST_SEEN = 4096
 
-#: Strings of heads that are looked for to be shared.
+#: The most strings that remembered heads share. All are forgotten together.
 MOST_STRINGS = 1024
 
-#: What belongs to one request or one connection, and is filled in for each.
+#: Attributes of a request, and keys of its environment, that belong to one request or one connection. They are not
+#: remembered; the exchange fills them in.
 _OF_ONE_REQUEST = ("unreader", "body", "peer_addr", "remote_addr")
 _OF_ONE_CALL = ("wsgi.input", "wsgi.early_hints", "gunicorn.socket", "REMOTE_ADDR", "REMOTE_PORT")
 
@@ -38,36 +39,40 @@ class Head(NamedTuple):
 
 
 class ReceivedBody(io.BytesIO):
-    """A body that came with its head: nothing is left to be read of it, whoever looks at it or not."""
+    """A body that came together with its head, so the connection has nothing left of it, read or not."""
 
     failed = False
     length = 0
 
     @property
     def reader(self) -> ReceivedBody:
-        """Itself: gunicorn's bodies have a reader that knows what is left."""
+        """This object: gunicorn's bodies have a reader whose ``length`` is what is left."""
         return self
 
 
 class Heads:
-    """The heads seen last, by listener and bytes. Thread-safe."""
+    """The heads seen last, by listener and bytes. Any thread; one lock guards what changes."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Hashable, bytes], Head] = {}
-        #: Hashes of heads seen once. Where each request has an identity of its own none comes again.
+        #: Hashes of heads seen once. Heads with an identity of their own request never come again.
         self._seen: set[int] = set()
-        #: Strings that heads share, for they differ in little.
+        #: Each string of the remembered heads by itself, since these heads differ in little.
         self._strings: dict[str, str] = {}
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"<Heads: {len(self._known)} known, {len(self._seen)} seen once>"
+
     def find(self, server: Hashable, head: bytes) -> Head | None:
-        """Return what is known of a head that came in by this listener."""
+        """Return what gunicorn made of this head when it came to this listener; None if it is not remembered."""
         return self._known.get((server, head))
 
     def remember(self, server: Hashable, head: bytes, request: Any, environ: dict[str, Any]) -> None:
-        """Keep what gunicorn made of a head that comes for the second time, unless more than its bytes matter.
+        """Keep what gunicorn made of a head that comes for the second time.
 
-        The body is not to have been touched, and the environment not to have been given to anybody.
+        Heads that are long, announce no length or expect ``100 Continue`` are not kept. Call it before the body is read
+        and before the application gets the environment.
         """
         reader = request.body.reader
         if not head.endswith(b"\r\n\r\n") or len(head) > LONGEST_HEAD:
@@ -93,8 +98,8 @@ class Heads:
             self._known[server, head] = Head(attributes, shared, reader.length)
 
     def _one(self, value: Any) -> Any:
-        """Return the one string that is equal to this; what is no string as it is.
+        """Return the string that stands for all equal ones; anything else as it is. With the lock held.
 
-        Not ``sys.intern``: in Python 3.12 what it is given stays for ever, and these strings are the clients'.
+        Not ``sys.intern``: in Python 3.12 an interned string stays for ever, and these come from clients.
         """
         return self._strings.setdefault(value, value) if type(value) is str else value
