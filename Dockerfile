@@ -11,7 +11,7 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links=/wheels -r /wheels/requirements.txt
 WORKDIR /srv
-# Code and settings only: the embedded model is for trying things out, an image is for a real upstream.
+# Code and settings only: the image is for a real upstream, so it has no embedded model.
 COPY app.py gunicorn.conf.py config.toml ./
 COPY config config
 COPY formats formats
@@ -20,11 +20,12 @@ COPY upstream upstream
 COPY instrumentation instrumentation
 COPY api api
 COPY serving serving
+COPY wiring wiring
 COPY embedded/__init__.py embedded/supervisor.py embedded/weights.py embedded/
 # A number, so that Kubernetes can check that it is not root.
 USER 65532:65532
 EXPOSE 3000
-# slim has no curl. Alive is what a restart can mend; whether the upstream answers is /health/ready.
+# slim has no curl, so Python asks. It asks /health/live, not /health/ready: a restart does not repair an upstream.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '3000') + '/health/live', timeout=2)"]
 STOPSIGNAL SIGTERM

@@ -1,0 +1,158 @@
+"""Builds the long-lived objects behind one app, and starts, drains and stops them in order."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from api.app import App
+from api.routes import register
+from batching import (
+    AdaptiveTiming,
+    Batcher,
+    BatchQueue,
+    Capacity,
+    FixedTiming,
+    Limits,
+    Observers,
+    SystemClock,
+    Timing,
+)
+from instrumentation.metrics import Metrics
+from upstream.clamp import Clamp
+from upstream.dialects.tei import TeiDialect
+from upstream.endpoint import Endpoint
+from upstream.monitor import UpstreamMonitor
+from upstream.pool import UpstreamPool
+from upstream.readiness import Readiness
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask import Flask
+
+    from batching import Clock, Observer
+    from config import Settings
+    from upstream.endpoint import AnyEndpoint
+
+log = logging.getLogger(__name__)
+
+#: Seconds that calls under way get when the service has to stop at once.
+HURRIED_STOP = 0.5
+
+
+class Service:
+    """One process of the proxy: queue, batcher threads, upstreams and the Flask app in front of them.
+
+    Its life: ``start`` after the fork, ``drain`` at SIGTERM, ``hurry`` at SIGINT and SIGQUIT, ``stop`` when the
+    process ends.
+    """
+
+    def __init__(self, settings: Settings, *, endpoints: Sequence[AnyEndpoint] | None = None) -> None:
+        """``endpoints``: the upstreams, for tests; by default one for each ``inference_url``."""
+        clock = SystemClock()
+        self.metrics = Metrics()
+        self._observers = Observers(self.metrics)
+        self._closing: list[Endpoint] = []
+        if endpoints is None:
+            endpoints = self._closing = _endpoints(settings, clock, self.metrics)
+        batches = settings.max_inflight_batches * len(endpoints)
+        self.limits = _limits(settings)
+        self.capacity = Capacity(batches=batches, batch_size=settings.max_batch_size)
+        self.pool = UpstreamPool(
+            endpoints, self.capacity, settings.max_inflight_batches, clock, observer=self._observers
+        )
+        clamp = Clamp(self.capacity, batch_size=settings.max_batch_size, batches=batches)
+        told = Observers(self.metrics, self.pool)
+        monitors = [UpstreamMonitor(endpoint, clamp, clock, told) for endpoint in endpoints]
+        self._observers.add(*monitors)  # which the pool tells of failed calls
+        self.readiness = Readiness(monitors)
+        self.queue = BatchQueue(self.limits, self.capacity, lambda: _timing(settings, len(endpoints)), clock)
+        self.metrics.read_gauges_from(self.queue)
+        self.batcher = Batcher(self.queue, self.pool, clock, threads=batches, observer=self._observers)
+        self._stop_timeout = min(settings.request_timeout, settings.upstream_timeout)
+        self.draining = False
+        self.app = self._app(settings)
+
+    def start(self) -> None:
+        """Start the threads. Call it in the process that serves: threads do not survive a fork."""
+        self.batcher.start()
+        self.readiness.start()
+
+    def drain(self) -> None:
+        """Be no longer ready, and send what waits without delay; requests that still come are served."""
+        self.draining = True
+        self.queue.drain()
+
+    def hurry(self) -> None:
+        """Make ``stop`` wait for hardly anything."""
+        self._stop_timeout = min(self._stop_timeout, HURRIED_STOP)
+        self.pool.stop()
+
+    def stop(self) -> None:
+        """Finish the admitted calls, refuse others, end the threads, close the connections; in this order.
+
+        The batcher first, for its calls need the upstreams; the pool's retries next, for they may still wait; then the
+        monitors, and the connections that all of them use last.
+        """
+        self.draining = True
+        log.debug("stopping: %d calls have %.1f s to end", self.queue.calls, self._stop_timeout)
+        self.batcher.stop(self._stop_timeout)
+        self.pool.stop()
+        self.readiness.stop()
+        for endpoint in self._closing:
+            endpoint.close()
+        log.debug("stopped: %r", self.queue)
+
+    def count_unread(self, status: int) -> None:
+        """Count a request that the worker refused before its route was known."""
+        self.metrics.count_unread(status)
+
+    def _app(self, settings: Settings) -> Flask:
+        app = App("auto-batching-proxy", static_folder=None)
+        app.extensions["service"] = self
+        register(
+            app,
+            settings=settings,
+            batcher=self.batcher,
+            cannot=self.pool.cannot,
+            readiness=self.readiness,
+            metrics=self.metrics,
+            is_draining=lambda: self.draining,
+        )
+        return app
+
+
+def _endpoints(settings: Settings, clock: Clock, observer: Observer) -> list[Endpoint]:
+    if not settings.inference_url:
+        raise ValueError("an inference_url is needed here")
+    # Each has connections for all batches, should it be the only one left, and for its monitor.
+    connections = settings.max_inflight_batches * len(settings.inference_url) + 1
+    return [
+        Endpoint(
+            url,
+            TeiDialect(),
+            clock,
+            connections=connections,
+            timeout=settings.upstream_timeout,
+            api_key=settings.inference_api_key,
+            observer=observer,
+        )
+        for url in settings.inference_url
+    ]
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_calls=settings.max_concurrent_requests,
+        max_queued_items=settings.max_queued_items,
+        max_batch_bytes=settings.max_batch_bytes,
+        max_padded_bytes=settings.max_padded_bytes,
+        max_wait=settings.max_wait,
+    )
+
+
+def _timing(settings: Settings, upstreams: int) -> Timing:
+    if settings.batch_timing == "fixed":
+        return FixedTiming(settings.max_wait)
+    return AdaptiveTiming(settings.max_batch_size, settings.max_wait, settings.upstream_parallelism * upstreams)
