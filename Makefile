@@ -7,8 +7,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 RUN_NEEDS := constraints.txt requirements.txt requirements-embedded.txt requirements-model.txt
 
 EMBEDDED := $(BIN)/python -m embedded --host 127.0.0.1 --port {port} --threads 2
-# The clients and a simulated upstream on the last core: left to itself the scheduler puts them beside the proxy's worker,
-# which keeps to one core, while another idles. Every service may use all cores.
+# The clients and a simulated upstream run on the last core: without this the scheduler puts them on the core that the
+# proxy's worker keeps to, while another core idles. Every service may use all cores.
 LAST_CORE = $(shell $(PYTHON) -c 'import os; print(max(getattr(os, "sched_getaffinity", lambda _: [0])(0)))')
 APART = --cpus $(LAST_CORE) --upstream-cpus $(LAST_CORE)
 
@@ -38,7 +38,7 @@ check: $(VENV)/.dev ## lint, types, import contracts, dependencies, container fi
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 .PHONY: bench
-bench: $(VENV)/.bench ## measure what the README's section on performance quotes (about 12 minutes)
+bench: $(VENV)/.bench ## measure what docs/performance.md quotes (about 12 minutes)
 	$(BIN)/python -m benchmarks.load compare --clients 1,4,16,64 --fixed-ms 20 --per-item-ms 0.5 $(APART)
 	$(BIN)/python -m benchmarks.load compare --clients 64 --fixed-ms 4 --per-item-ms 0.1
 	$(BIN)/python -m benchmarks.load compare --stock --clients 64 --fixed-ms 5 --per-item-ms 0
@@ -57,7 +57,7 @@ fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from outside, a minute for each tar
 	$(BIN)/python -m tests.fuzz --seconds 60
 
 .PHONY: mutate
-mutate: $(VENV)/.mutate ## plant small mistakes in the engine; its tests have to notice 90 % of them
+mutate: $(VENV)/.mutate ## plant small mistakes; the fast tests have to notice 90 % of them
 	$(BIN)/python -m tests.mutation --least 90
 
 .PHONY: prove
@@ -80,7 +80,7 @@ soak: $(VENV)/.bench ## half an hour of mixed faults, after a leak on purpose th
 	$(BIN)/python -m tests.endurance soak --verbose
 
 .PHONY: docs
-docs: $(VENV)/.dev ## write config.toml and the README's settings table anew from the declarations
+docs: $(VENV)/.dev ## write config.toml and the table of docs/settings.md anew from the declarations
 	$(BIN)/python -m config --write-docs
 
 .PHONY: clean

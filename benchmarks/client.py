@@ -1,7 +1,7 @@
 """The load generator's connections, and the closed and open loops that drive them.
 
 Callbacks only: no task, no future and no parsed body per request. The generator shares the
-machine with what it measures, so every microsecond here is one taken from the service.
+machine with what it measures, so the service lacks each microsecond that is spent here.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(request)
 
     def give_up(self, reason: str) -> None:
-        """Drop the connection; `on_lost` hears `reason`."""
+        """Drop the connection; `on_lost` is called with `reason`."""
         self._reason = reason
         if self._transport is not None:
             self._transport.abort()
@@ -178,15 +178,15 @@ class _Run:
         self.check_quiet()
 
     def check_quiet(self) -> None:
-        """After the end: notice that the last answer has come."""
+        """After the end: set the event once no connection waits for an answer."""
         if self._over and not any(connection.busy for connection in self._connections):
             self._quiet.set()
 
     async def finish(self) -> None:
         """Send no more and take the answers still owed, for at most the timeout.
 
-        Hanging up instead would leave the upstream a queue of abandoned calls, and charge whoever is
-        measured next with working it off: 64 direct clients leave 1.3 s of it.
+        Closing the connections at once would leave the upstream a queue of abandoned calls, which would slow the
+        next run: 64 direct clients leave 1.3 s of work.
         """
         self._over = True
         self.check_quiet()
@@ -218,7 +218,7 @@ class _Run:
         self._over = True
         for connection in list(self._connections):
             connection.give_up("ended")
-        # A transport tells of its end in the next turn of the loop.
+        # A transport calls `connection_lost` in the next turn of the loop.
         await asyncio.sleep(0)
 
 
@@ -270,7 +270,7 @@ class _ClosedLoop(_Run):
 
 
 class _OpenLoop(_Run):
-    """Requests that leave on schedule, whatever became of the ones before."""
+    """Requests that are sent on schedule, whether or not earlier ones have been answered."""
 
     def begin(self, times: list[float], max_connections: int, warmup: float) -> None:
         self._zero = self.loop.time()
@@ -298,7 +298,7 @@ class _OpenLoop(_Run):
     def _due(self, intended: float) -> None:
         self.outstanding += 1
         if self._idle:
-            # The one used last is the one whose caches are warm; the rest of the pool stays in reserve.
+            # The connection used last has the warmest caches.
             self._idle.pop().send(self.next_request(), intended)
         else:
             self._backlog.append(intended)
@@ -370,8 +370,8 @@ async def closed_loop(
 ) -> Recording:
     """Let `clients` send again as soon as they are answered (and have thought), for `seconds`.
 
-    Replies that arrive inside the window after `warmup` count. `on_window` hears True when the window opens
-    and False when it closes, with the clients still at work: the moment to read processor clocks.
+    Replies that arrive inside the window after `warmup` count. `on_window` is called with True when the window
+    opens and with False when it closes, while the clients still send: it can read processor clocks.
     Returns when what was under way has been answered too (uncounted).
     Raises OSError where the service cannot be reached at the start.
     """
@@ -400,9 +400,9 @@ async def open_loop(
 ) -> Recording:
     """Send at `times` (seconds from now, ascending), whatever is still unanswered.
 
-    Every latency counts from the intended time, so a service (or a generator) that stalls is charged
-    for all who would have come meanwhile: no coordinated omission. Requests intended before `warmup` are
-    not counted. After the last, waits for the answers, at most `timeout` seconds; missing ones are errors.
+    Every latency counts from the intended time, so a stall of the service (or of the generator) shows
+    in the latency of each request that was due meanwhile: no coordinated omission. Requests intended before
+    `warmup` are not counted. After the last, waits for the answers, at most `timeout` seconds; missing ones are errors.
     """
     run = _OpenLoop(target, requests, timeout)
     run.begin(times, max_connections, warmup)

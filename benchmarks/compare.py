@@ -1,6 +1,6 @@
 """Alternating runs of several services against one upstream: medians, ratios and their spread.
 
-On a shared machine the clock speed, the neighbours and the caches change from minute to minute.
+On a shared machine the clock speed, the load of other processes and the caches change from minute to minute.
 Runs that are to be compared therefore follow each other at once, in an order that rotates from round to round,
 and ratios are taken within a round before the median is.
 """
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 #: Clients that ask at once while answers are checked.
 _CHECKERS = 32
-#: Numbers may be printed with fewer digits on the way, never changed.
+#: Largest difference of a number: a service may print it with fewer digits.
 _TOLERANCE = 1e-6
 
 
@@ -79,7 +79,7 @@ class Line:
 
 
 def rotated(targets: Sequence[T], turn: int) -> list[T]:
-    """The order of round `turn`: everybody goes first, and last, equally often."""
+    """The order of round `turn`: each target goes first, and last, equally often."""
     at = turn % len(targets)
     return [*targets[at:], *targets[:at]]
 
@@ -252,7 +252,7 @@ def run_rounds(
 
 
 def upstream_command(options: argparse.Namespace) -> list[str]:
-    """The command of the upstream: the one given, or our simulated accelerator."""
+    """The command of the upstream: the one given, or the simulated accelerator."""
     if options.upstream_command:
         command: list[str] = options.upstream_command
         return command
@@ -279,7 +279,7 @@ def stock_command(threads: int) -> list[str]:
 
 
 def start_services(stack: contextlib.ExitStack, options: argparse.Namespace, upstream: Service) -> list[Service]:
-    """Start the proxy and whatever else was asked for, and check that each answers correctly."""
+    """Start the proxy, the peers and the `--also` commands, and check that each answers correctly."""
 
     def check(service: Service) -> None:
         check_answers(service, upstream.url, options.path)

@@ -1,8 +1,9 @@
-"""The least that a threaded Python service could do for a crowd: a bound, not a service.
+"""The least work that a threaded Python service can do for a crowd: a bound for the proxy, not a service.
 
-A thread for each client, an Event for each request, one batcher thread and nothing else: no HTTP to speak of, no
-checks, no limits, no errors, no metrics. It is told how large the crowd is and waits for all of it. Whatever the proxy
-loses against the optimum beyond what this loses is the proxy's own; the rest belongs to threads, sockets and Python.
+It has one thread for each client, one Event for each request and one batcher thread. It reads only the HTTP of this
+benchmark's clients and has no checks, limits, errors or metrics. A flag tells it the size of the crowd, and it waits
+for the whole crowd. What it loses against the optimum is the cost of threads, sockets and Python; what the proxy loses
+beyond that is the proxy's own cost.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Seconds after which a batch leaves though somebody is missing, so that nothing hangs at the end.
-PATIENCE = 0.2
+#: Seconds after which an incomplete batch is sent, so that no call hangs at the end.
+LONGEST_WAIT = 0.2
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 
 
@@ -68,7 +69,7 @@ class Floor:
         while not self._closed:
             with self._all_here:
                 if len(self._waiting) < self._crowd:
-                    self._all_here.wait(PATIENCE)
+                    self._all_here.wait(LONGEST_WAIT)
                 batch, self._waiting = self._waiting[: self._crowd], self._waiting[self._crowd :]
             if batch:
                 for call, vector in zip(batch, self._ask(batch), strict=True):

@@ -50,7 +50,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     closed.add_argument("--think-ms", type=float, default=0.0)
     closed.set_defaults(run=run_closed)
 
-    opened = commands.add_parser("open", parents=[single], help="Poisson arrivals that wait for nobody")
+    opened = commands.add_parser("open", parents=[single], help="Poisson arrivals, sent without waiting for replies")
     opened.add_argument("--rate", type=float, required=True, help="requests a second")
     opened.add_argument("--max-connections", type=int, default=1000)
     opened.set_defaults(run=run_open)

@@ -1,4 +1,4 @@
-"""What the best possible batching of a closed crowd could reach: the yardstick of `compare`."""
+"""Computes what the best possible batching of a closed crowd reaches, for `compare` to measure against."""
 
 from __future__ import annotations
 

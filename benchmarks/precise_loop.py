@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PR_SET_TIMERSLACK = 29
 _SLACK_NS = 1000
-#: What stands for the slack that the thread had when it was made.
+#: The value by which the kernel restores the slack that the thread was made with.
 _DEFAULT_SLACK = 0
 
 
@@ -44,7 +44,7 @@ else:
 
 
 def _let_timers_slip(nanoseconds: int) -> None:
-    """Tell the kernel by how much it may delay this thread's timers (50 µs by itself); a refusal costs only that."""
+    """Tell the kernel by how much it may delay this thread's timers (50 µs by default, also if it refuses)."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0)
@@ -56,7 +56,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def run(main: Coroutine[object, object, T]) -> T:
-    """asyncio.run on such a loop; the thread is left as it was."""
+    """asyncio.run on such a loop; afterwards the thread has its default slack again."""
     _let_timers_slip(_SLACK_NS)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:

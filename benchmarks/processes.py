@@ -1,4 +1,4 @@
-"""Services under test: started, awaited, measured and ended by process id."""
+"""Starts, awaits, measures and ends the services under test, by process id."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _switches(process: psutil.Process) -> tuple[int, int, int]:
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on at the moment."""
+    """A loopback port on which no process listens at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -156,7 +156,7 @@ def running(
             stdin=subprocess.DEVNULL,
             cwd=cwd,
             env={**os.environ, **(environment or {})},
-            # Ctrl-C is for this process, which then ends the services in order.
+            # Ctrl-C must reach this process only, which then ends the services in order.
             start_new_session=True,
         )
         try:
@@ -204,5 +204,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def module_command(module: str, *options: str) -> list[str]:
-    """The command that runs one of our modules with this interpreter."""
+    """The command that runs `module` with this interpreter."""
     return [sys.executable, "-m", module, *options]

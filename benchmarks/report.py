@@ -1,4 +1,4 @@
-"""Figures for people: percentiles, summaries, tables, JSON and pictures."""
+"""Turns recordings into figures: percentiles, summaries, tables, JSON and pictures."""
 
 from __future__ import annotations
 
@@ -77,9 +77,10 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def mean_size(sizes: Mapping[int, int]) -> float | None:
-    """Mean batch as an item sees it: every reply tells the size of its batch, so a batch of n tells n times.
+    """Mean size of a batch, from the number of replies by the batch size that they name; None without replies.
 
-    Undone here: each of the `count` replies from batches of `size` stands for 1 / size of a batch.
+    A batch of n items has n replies that name it, so each of the `count` replies of `size` counts as 1 / size of a
+    batch.
     """
     batches = sum(count / size for size, count in sizes.items())
     return sum(sizes.values()) / batches if batches else None

@@ -1,4 +1,4 @@
-"""When an open loop sends, and what: both fixed before the first request leaves."""
+"""Fixes when an open loop sends, and what, before the first request leaves."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _WORDS = (
 def poisson_times(rate: float, seconds: float, seed: int) -> list[float]:
     """Send times in seconds from 0 to `seconds`, at `rate` a second on average.
 
-    The gaps are exponential (a Poisson process), the arrivals of many clients that know nothing of
-    each other. The same seed gives the same times. Raises ValueError unless both are positive.
+    The gaps are exponential (a Poisson process), as between the arrivals of many independent
+    clients. The same seed gives the same times. Raises ValueError unless both are positive.
     """
     if rate <= 0 or seconds <= 0:
         raise ValueError("rate and seconds must be positive")

@@ -1,8 +1,8 @@
 """Discrete-event simulation of the production queue and timing rules against upstreams of every kind.
 
 `python -m benchmarks.simulate` prints the tables of docs/timing.md in less than a minute; `--png FILE` draws
-them and `--write FILE` puts them into a document. Only time is simulated: the queue and the timing
-objects are those that serve.
+them and `--write FILE` puts them into a document. Only time, clients and upstream are simulated: the
+queue and the timing objects are the production ones.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from batching.call import Batch, BatchKey, Call
-from batching.queue.batch_queue import BatchQueue, Limits
+from batching.call import Batch, Call
+from batching.capacity import Capacity
+from batching.key import BatchKey, Task
+from batching.limits import Limits
+from batching.outcomes import Outcomes
+from batching.queue.batch_queue import BatchQueue
 from batching.timing.adaptive import AdaptiveTiming
 from batching.timing.rule import FULL, HOLD, IDLE, Decision, FixedTiming, LaneState, Timing
 from benchmarks.report import Progress, number, percentile, table
@@ -34,7 +38,7 @@ MAX_WAIT = 0.1
 #: Seconds between the proxy and the upstream, one way.
 NETWORK = 0.0005
 
-_KEY = BatchKey("/embed")
+_KEY = BatchKey(Task.EMBED)
 _ITEM = [b'"x"']
 _FOR_EVER = 1e9
 
@@ -69,7 +73,7 @@ class World:
         self.at(self._core_free, action, *args)
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:  # noqa: ARG002 - one thread
-        """Let the next thing happen, unless the time-out comes first."""
+        """Run the next event, unless the time-out comes first."""
         end = math.inf if timeout is None else self._now + timeout
         if self._events and self._events[0][0] <= end:
             self._now, _, action, args = heapq.heappop(self._events)
@@ -78,7 +82,7 @@ class World:
             self._now = end
 
     def wait_for(self, event: threading.Event, timeout: float) -> bool:
-        raise NotImplementedError("nobody blocks in a simulation")
+        raise NotImplementedError("no thread blocks in a simulation")
 
 
 @dataclass(frozen=True)
@@ -173,8 +177,9 @@ class Simulation:
         self._scenario = scenario
         self._upstream = scenario.upstream
         self._world = World()
-        limits = Limits(MAX_BATCH, 10**9, 10**9, 10**9, in_flight)
-        self._queue = BatchQueue(limits, timing, self._world)
+        limits = Limits(max_calls=10**9, max_queued_items=10**9, max_batch_bytes=10**9)
+        capacity = Capacity(batches=in_flight, batch_size=MAX_BATCH)
+        self._queue = BatchQueue(limits, capacity, timing, self._world)
         self._random = random.Random(seed)
         self._noise = random.Random(seed + 1)
         self._free = self._upstream.servers
@@ -185,7 +190,7 @@ class Simulation:
         self._batches = 0
 
     def run(self) -> Outcome:
-        """Simulate to the end; what a rule has to learn, it learns in the first two fifths, which do not count."""
+        """Simulate to the end. The first two fifths of the answers, in which a rule learns, do not count."""
         world = self._world
         world.at(self._scenario.seconds, self._stop)
         load = self._scenario.load
@@ -274,7 +279,7 @@ class Simulation:
             self._world.at(self._world.now() + NETWORK, self._settle, batch)
 
     def _settle(self, batch: Batch) -> None:
-        for call in self._queue.settle(batch, [b"[]"] * len(batch.items), None):
+        for call in self._queue.settle(batch, Outcomes.results([b"[]"] * len(batch.items))):
             self._world.on_core(self._scenario.core / 2, self._reply, call)
 
 
@@ -331,7 +336,7 @@ class Cell(NamedTuple):
 
 
 def closed_cells(*, quick: bool = False) -> list[Cell]:
-    """Crowds of clients; fewer of them if ``quick``."""
+    """Crowds of clients; fewer cells if ``quick``."""
     cells = []
     for name, kinds in _UPSTREAMS.items():
         for upstream, core in kinds:
@@ -346,7 +351,7 @@ def closed_cells(*, quick: bool = False) -> list[Cell]:
 
 
 def open_cells(*, quick: bool = False) -> list[Cell]:
-    """Arrivals that wait for nobody; fewer of them if ``quick``."""
+    """Arrivals that do not wait for answers; fewer cells if ``quick``."""
     cells = []
     for name, kinds in _UPSTREAMS.items():
         for upstream, core in kinds:
@@ -370,7 +375,7 @@ def oracles(scenario: Scenario) -> list[Rule]:
     """The rules among which the optimum of a closed crowd is searched.
 
     Every pair of thresholds on a grid: send at ``first`` items while a server is free and at ``ahead``
-    while all are busy (never, or a part of the crowd). They know the crowd and never have to learn it.
+    while all are busy (never, or a part of the crowd). They are given the size of the crowd and learn nothing.
     """
     assert isinstance(scenario.load, Closed)
     clients, servers = scenario.load.clients, scenario.upstream.servers
@@ -394,7 +399,7 @@ def _job(job: tuple[Cell, Rule]) -> Outcome:
     cell, rule = job
     scenario = cell.scenario
     if rule.name != ADAPTIVE and isinstance(scenario.load, Closed):
-        # Nothing to learn, and every round is like the last: half as long a run shows what it can do.
+        # These rules learn nothing, and every round is like the last: a run of half the length gives the same rate.
         scenario = replace(scenario, items=scenario.items // 2)
     return simulate(scenario, rule)
 

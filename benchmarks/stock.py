@@ -1,4 +1,4 @@
-"""The yardstick for processor time: a Flask handler that returns a constant, nothing more.
+"""A Flask handler that returns a constant: the reference for processor time.
 
 Served by a stock `gunicorn --worker-class gthread`; `EMBED_DIMENSIONS` sets the size of the reply.
 """

@@ -1,8 +1,8 @@
-"""A simulated accelerator behind TEI's HTTP contract: latency without the work.
+"""A simulated accelerator behind TEI's HTTP contract: it has the latency of a model but does not compute.
 
 `python -m benchmarks.upstream --fixed-ms 20 --per-item-ms 0.5` answers a call of n texts after
 20 + 0.5·n ms of service; calls queue first in, first out for `--servers` servers. It costs tens of
-microseconds of processor time a call, so on a shared machine it is the clock that limits, not this.
+microseconds of processor time a call, so on a shared machine the simulated latency limits, not this process.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Accelerator:
             longest = max(call.longest for call in calls)
             seconds = self._cost.seconds(items, longest) * self._noise()
             # A late timer must not slow the accelerator: a call that was waiting starts when the
-            # one before it was due to end, not when this process got round to noticing.
+            # one before it was due to end, not when the timer ran.
             end = max(free_since, calls[0].arrived) + seconds
             self._free -= 1
             self.busy += seconds
@@ -147,7 +147,7 @@ class Accelerator:
 
 
 class Service:
-    """The routes; knows nothing of sockets."""
+    """Answers requests by method and path; it uses no socket."""
 
     def __init__(self, accelerator: Accelerator, vectors: VectorSource) -> None:
         self._accelerator = accelerator
@@ -274,7 +274,7 @@ class _ServerConnection(asyncio.BufferedProtocol):
 
     def _reply(self, reply: bytes) -> None:
         self._busy = False
-        # A client that hung up still cost its service time, as it does on a real accelerator.
+        # A call whose client has disconnected still takes its service time, as on a real accelerator.
         if not self.transport.is_closing():
             self.transport.write(reply)
             if self._data:

@@ -1,7 +1,7 @@
 """HTTP/1.1 as the benchmarks speak it: requests built once, heads read by regular expressions.
 
-Neither a client nor a server for the world: no chunked requests, no pipelining, loopback only.
-A framework costs more processor time per request than the service being measured.
+For loopback only, without chunked requests and without pipelining. A framework would cost more processor time
+per request than the service being measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ READ_BUFFER = memoryview(bytearray(256 * 1024))
 
 
 class WireError(Exception):
-    """The other side does not speak the HTTP we expect."""
+    """The other side sent something other than the HTTP that the benchmarks use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def read_request_head(data: bytes | bytearray) -> RequestHead | None:
     length = _CONTENT_LENGTH.search(data, 0, end)
     body_at = end + 4
     size = body_at + (int(length[1]) if length else 0)
-    # Only a body that has not come along can be waiting for leave to come.
+    # Only a client whose body is not complete here can be waiting for 100 Continue.
     waits = len(data) < size and b"100-continue" in data[:end].lower()
     return RequestHead(line[0], line[1].partition(b"?")[0], body_at, size, waits)
 

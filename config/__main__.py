@@ -1,4 +1,4 @@
-"""Prints the effective settings, or writes the documents made from their declarations."""
+"""Prints the effective settings, or writes the documents that are generated from their declarations."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from config.banner import effective_settings
 from config.errors import SettingsError
 from config.sources import DEFAULT_FILE, load_settings
-from config.table import MarkersMissingError, markdown_table, toml_file, write_documents
+from config.table import PAGE, MarkersMissingError, markdown_table, toml_file, write_documents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _USAGE = """\
 python -m config [--SETTING VALUE ...]  print the settings in effect (flags: python app.py --help)
-python -m config --table                print README's table of settings
+python -m config --table                print the table of settings in Markdown
 python -m config --toml                 print config.toml with every setting and its default
-python -m config --write-docs           rewrite that table in README.md, and config.toml
+python -m config --write-docs           rewrite that table in docs/settings.md, and config.toml
 """
 
 
@@ -41,7 +41,7 @@ def _answer(argv: list[str]) -> str:
             return toml_file()
         case ["--write-docs"]:
             write_documents(DEFAULT_FILE.parent)
-            return "Wrote config.toml and the table of settings in README.md.\n"
+            return f"Wrote config.toml and the table of settings in {PAGE}.\n"
         case _:
             return effective_settings(load_settings(argv)) + "\n"
 

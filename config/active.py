@@ -1,4 +1,4 @@
-"""The settings in force in this process: read once by gunicorn's master, inherited by the workers it forks."""
+"""Holds the settings in force in this process: gunicorn's master reads them, the workers it forks inherit them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _active: Settings | None = None
 
 
 def activate(settings: Settings) -> Settings:
-    """Make these the settings in force, for this process and all it forks from now on."""
-    global _active  # noqa: PLW0603 - the one place where a process keeps what it was told
+    """Make these the settings in force, in this process and in those that it forks from now on."""
+    global _active  # noqa: PLW0603 - the one place where a process keeps its settings
     _active = settings
     return settings
 
 
 def active() -> Settings:
-    """Return the settings in force; reads them from file and environment if nobody has."""
+    """Return the settings in force; without an ``activate`` before, read them from file and environment."""
     return load_settings() if _active is None else _active
 
 
 def read_again(open_files_limit: int | None = None) -> Settings:
-    """Read the settings again, as SIGHUP asks; a mistake in them leaves the last good ones in force.
+    """Read the settings again, on SIGHUP; if they have a problem, the last good ones stay in force.
 
-    Raises ``SettingsError`` only where there are no last good ones: at the start.
+    Raises ``SettingsError`` only at the start, when there are no last good ones.
     """
     try:
         return activate(_read(open_files_limit))

@@ -1,4 +1,4 @@
-"""The effective settings as people read them, at start and on demand."""
+"""Formats the effective settings as aligned lines of text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def effective_settings(settings: Settings) -> str:
     """Return one aligned line a setting: name, value and, where it is not the default, its source."""
     rows = [(each.name, *_value_and_source(each, settings)) for each in DECLARATIONS]
     name_width = max(len(name) for name, _, _ in rows)
-    # Only values with a source beside them need aligning: a long URL list must not push all others away.
+    # Only values with a source beside them are aligned, so that a long list of URLs does not widen the column.
     value_width = min(max((len(value) for _, value, source in rows if source), default=0), 40)
     lines = (f"  {name:<{name_width}}  {value:<{value_width}}  {source}" for name, value, source in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -1,4 +1,4 @@
-"""How a setting is declared: once, with everything that is said or checked about it anywhere."""
+"""Declares a setting in one place: its group, default, limits, check and meaning."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Declaration:
         return "--" + self.name.replace("_", "-")
 
     def parse(self, text: str) -> object:
-        """Turn the text of a flag or variable into what TOML would have given.
+        """Turn the text of a flag or variable into the value that TOML would have given.
 
         Text that is not a number where one is wanted stays text, for the schema to refuse.
         """
@@ -103,11 +103,11 @@ def urls(group: str, example: str, unset: str, meaning: str) -> tuple[str, ...]:
 
 
 def secret(group: str, meaning: str) -> str | None:
-    """Declare a secret: only the environment may hold it, and nothing ever shows it."""
+    """Declare a secret: only the environment may hold it, and no message shows it."""
     check = fields.String(
         validate=[
             validate.Length(min=1, error="is empty: unset it or give it a value"),
-            # It travels in a header, and a stray newline at its end is a common slip.
+            # It is sent in a header. A newline at its end is a common mistake.
             validate.Regexp(r"[!-~]*\Z", error="must be printable ASCII without spaces or line ends"),
         ]
     )
@@ -115,5 +115,5 @@ def secret(group: str, meaning: str) -> str | None:
 
 
 def _declared(declaration: Declaration, default: T) -> T:
-    """Hang the declaration on a dataclass field, which a type checker sees as the field's default."""
+    """Put the declaration into a dataclass field's metadata; to a type checker the result is the default."""
     return field(default=default, metadata={"declaration": declaration})

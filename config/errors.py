@@ -1,4 +1,4 @@
-"""What is wrong with the settings, all of it at once."""
+"""The error that lists every problem of the settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to put right: a line for the operator, and the settings it is about."""
+    """One problem: a line for the operator, and the names of the settings it is about."""
 
     text: str
     keys: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ _NOT_IN_A_URL = re.compile(r"[^!-~]|\\")
 
 
 class Choice(fields.String):
-    """A word out of a few, in any case: `LOG_LEVEL=INFO` is what people write."""
+    """One of a few words, in upper or lower case: `LOG_LEVEL=INFO` is common."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return super()._deserialize(value, attr, data, **kwargs).lower()
@@ -56,7 +56,7 @@ class UrlList(fields.Field[tuple[str, ...]]):
 
 
 def _url_fault(url: str) -> str | None:
-    """Say why the upstream client could not use `url`; the words never quote it, it may hold a password."""
+    """Return why the upstream client cannot use `url`, or None. The text does not quote it: it may hold a password."""
     if _NOT_IN_A_URL.search(url):
         return "contains characters that do not belong in a URL"
     try:

@@ -1,4 +1,4 @@
-"""The command line: flags in, and the help text out."""
+"""Reads the flags of the command line, and builds its help text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Flags(NamedTuple):
 
 
 class _RefusedError(Exception):
-    """argparse could not make sense of the command line."""
+    """argparse could not parse the command line."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Shows `--port N`: the value is optional to the parser only, so that we report its absence ourselves."""
+    """Shows `--port N`: the parser takes a flag without value, so that `parse_flags` can report it."""
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         return str(action.metavar or default_metavar)
@@ -81,7 +81,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def _combined(declaration: Declaration, texts: list[str | None]) -> str:
-    """The last of repeated flags counts, as everywhere; repeated URLs add up."""
+    """Return the last text of a repeated flag; a list of URLs joins all texts."""
     if isinstance(declaration.default, tuple):
         return ",".join(text for text in texts if text is not None)
     return texts[-1] or ""
@@ -92,7 +92,7 @@ def _without_value(flag: str, *keys: str) -> Problem:
 
 
 def _unknown(rest: list[str]) -> list[Problem]:
-    """Report what is no flag of ours. Values are never quoted: one may be a secret gone astray."""
+    """Report flags and words that no declaration has. Values are not quoted: one may be a secret in the wrong place."""
     known = [CONFIG_FLAG, *(each.flag for each in DECLARATIONS if not each.secret)]
     secret = tuple(each.flag for each in DECLARATIONS if each.secret)
     problems = []
@@ -101,7 +101,7 @@ def _unknown(rest: list[str]) -> list[Problem]:
         flag = word.partition("=")[0] if word.startswith("--") else word[:2]
         if word.startswith("-"):
             hint = suggestion(flag.lower().replace("_", "-"), known)
-            # What sticks to the name of a secret may be the secret.
+            # Text right behind the name of a secret's flag may be the secret.
             shown = next((f"{each}..." for each in secret if flag.startswith(each)), flag)
             problems.append(Problem(f"flag {shown}: unknown{hint}"))
         elif not after_flag:
@@ -126,7 +126,7 @@ def _parser(version: str | None) -> argparse.ArgumentParser:
     for title, declarations in groupby(DECLARATIONS, key=lambda each: each.group):
         group = parser.add_argument_group(title)
         for each in declarations:
-            # A secret's flag exists only to be refused without its value being taken for a stray word.
+            # A secret's flag is known to the parser so that it is refused together with its value.
             group.add_argument(each.flag, nargs="?", action="append", metavar=_metavar(each), help=_help(each))
         secrets = [each for each in DECLARATIONS if each.group == title and each.secret]
         if secrets:

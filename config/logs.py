@@ -1,4 +1,4 @@
-"""How the service logs: one line an event on standard error, for people or as JSON for machines."""
+"""Configures logging: one line an event on standard error, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             # Propagate to the root: gunicorn would otherwise add a handler and a format of its own.
             "gunicorn.error": {"level": settings.log_level.upper(), "handlers": [], "propagate": True},
             "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
-            # Its retries and connections are our errors already, in our words.
+            # The upstream side reports failed connections itself, as errors and log lines of its own.
             "urllib3": {"level": "ERROR"},
         },
     }

@@ -144,9 +144,7 @@ class Settings:
     )
     log_format: str = choice(_LOGGING, "text", ("text", "json"), "Lines for people, or JSON for machines.")
 
-    api_key: str | None = secret(
-        _SECRETS, "Clients must send it as a Bearer token. Unset, the proxy is open to everybody."
-    )
+    api_key: str | None = secret(_SECRETS, "Clients must send it as a Bearer token. Unset, every client is accepted.")
     inference_api_key: str | None = secret(_SECRETS, "Sent to the upstream as a Bearer token.")
 
     #: Where each given value came from: "config.toml", "flag --port", ...

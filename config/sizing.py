@@ -1,4 +1,4 @@
-"""Whether the settings fit each other, and the server sizes that follow from them."""
+"""Checks whether the settings fit each other, and derives the server's sizes from them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 SPARE_THREADS = 16
 #: Threads that may stay with an idle connection and wait for its next request, instead of the poller.
 IDLE_THREADS = 64
-#: Fewer spare threads than this and one burst of rejections starves the health check.
+#: With fewer spare threads, one burst of rejections leaves no thread for the health check.
 LEAST_SPARE_THREADS = 8
-#: Connections above the threads: idle keep-alive clients, and those about to be told 429.
+#: Connections above the threads: idle keep-alive clients, and clients that will be answered 429.
 IDLE_CONNECTIONS = 4096
 #: Below this gunicorn has no room for keep-alive and closes after every reply.
 LEAST_IDLE_CONNECTIONS = 16
@@ -29,7 +29,7 @@ def thread_count(settings: Settings) -> int:
 
 
 def idle_threads(settings: Settings) -> int:
-    """Return how many threads of a worker may wait with an idle connection: those that nobody else may need."""
+    """Return how many threads of a worker may wait with an idle connection: all but admission's and the spare ones."""
     return max(0, thread_count(settings) - settings.max_concurrent_requests - SPARE_THREADS)
 
 
@@ -56,8 +56,8 @@ def sizing_problems(
     """
     thread_total = thread_count(settings) if threads is None else threads
     problems = (
-        # gunicorn queues what its threads cannot take, out of sight of admission and deadlines: with
-        # too few threads nothing is ever shed and waiting times grow without bound.
+        # gunicorn queues what its threads cannot take. Neither admission nor deadlines see that queue: with
+        # too few threads no request is shed, and waiting times grow without bound.
         _at_least(
             settings,
             "threads",
@@ -131,5 +131,5 @@ def _open_files_problem(settings: Settings, threads: int, limit: int | None) -> 
 
 
 def _reserved_files(settings: Settings) -> int:
-    # Each upstream may have to take the batches of all.
+    # While the others are left out, one upstream may get the batches of all.
     return RESERVED_FILES + settings.max_inflight_batches * max(1, len(settings.inference_url)) ** 2

@@ -1,4 +1,4 @@
-"""Where settings come from: flags over environment over file over defaults, with every source remembered."""
+"""Loads the settings: flags before environment before file before defaults, each value with its source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from config.sizing import sizing_problems
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Read when nobody names another file; it may be missing.
+#: Read unless a flag, a variable or the caller names another file; it may be missing.
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.toml"
 
 #: Names the variables by which `app.py` hands its flags on to gunicorn, so that messages still call them flags.
@@ -28,14 +28,14 @@ _BY_NAME = {each.name: each for each in DECLARATIONS}
 
 
 class Given(NamedTuple):
-    """A value somebody chose, and where."""
+    """A value that is not a default, and the source that gave it."""
 
     value: object
     source: str
 
 
 class _File(NamedTuple):
-    """The settings file to read: what messages call it, and who named it (nobody: it may be missing)."""
+    """The settings file to read, its name in messages, and the source that named it (None: it may be missing)."""
 
     path: Path
     label: str
@@ -55,7 +55,7 @@ def load_settings(
     With `version`, `--version` prints it. --help and --version leave by SystemExit.
 
     Raises:
-        SettingsError: something is wrong; it lists everything that is.
+        SettingsError: there is a problem; the error lists all problems.
     """
     environ = os.environ if environ is None else environ
     flags = parse_flags(argv, version)
@@ -68,7 +68,7 @@ def load_settings(
     )
     values = _checked(given, problems)
     settings = Settings(**values, sources={name: given[name].source for name in values})
-    # What a refused value would have been is unknown, so only the others are held against each other.
+    # The right value of a refused setting is unknown, so only the others are checked against each other.
     refused = {key for problem in problems for key in problem.keys}
     problems += [problem for problem in sizing_problems(settings) if refused.isdisjoint(problem.keys)]
     if problems:
@@ -104,7 +104,7 @@ def _choose_file(flags: Flags, environ: Mapping[str, str], file: Path | None) ->
 
 
 def _from_file(file: _File, problems: list[Problem]) -> dict[str, Given]:
-    """Read the settings that `file` holds; report a file that cannot be read and keys that are not ours."""
+    """Read the settings that `file` holds; report a file that cannot be read and unknown keys."""
     given: dict[str, Given] = {}
     for key, value in _read_toml(file, problems).items():
         declaration = _BY_NAME.get(key)

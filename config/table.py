@@ -1,4 +1,4 @@
-"""The declarations as documents: README's table and config.toml."""
+"""Writes the declarations as documents: the table in docs/settings.md, and config.toml."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BEGIN = "<!-- settings:begin -->"
 END = "<!-- settings:end -->"
+#: The page that holds the table of settings, from the project's root.
+PAGE = "docs/settings.md"
 
 _NOTE = """\
 One name serves everywhere: `max_batch_size` in `config.toml` is `MAX_BATCH_SIZE` in the environment and
@@ -29,11 +31,11 @@ _TOML_HEADING = """\
 
 
 class MarkersMissingError(Exception):
-    """README.md has no place marked for the table of settings."""
+    """The page of the settings lacks the markers between which its table belongs."""
 
 
 def markdown_table() -> str:
-    """Return README's table of settings, with the note on their names above it."""
+    """Return the table of settings in Markdown, with the note on their names above it."""
     rows = ["| Setting | Default | Range | Meaning |", "|---|---|---|---|"]
     for each in DECLARATIONS:
         name = each.env if each.secret else each.name
@@ -45,7 +47,7 @@ def markdown_table() -> str:
 
 
 def toml_file() -> str:
-    """Return config.toml: every setting with its comment and default; what has none is commented out."""
+    """Return config.toml: every setting with its comment and default; a setting without default is commented out."""
     parts = [_TOML_HEADING]
     for title, declarations in groupby(DECLARATIONS, key=lambda each: each.group):
         parts.append(f"\n# ---- {title} ----\n")
@@ -53,29 +55,29 @@ def toml_file() -> str:
     return "".join(parts)
 
 
-def readme_with_table(readme: str) -> str:
-    """Return the text of README.md with the table between its markers renewed.
+def page_with_table(page: str) -> str:
+    """Return the text of `PAGE` with the table between its markers renewed.
 
     Raises:
         MarkersMissingError: the markers are not there, once each and in order.
     """
-    before, begin, rest = readme.partition(BEGIN)
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in rest or END in after:
-        raise MarkersMissingError(f"README.md must hold {BEGIN} and then {END}, once each")
+        raise MarkersMissingError(f"{PAGE} must hold {BEGIN} and then {END}, once each")
     return f"{before}{BEGIN}\n{markdown_table()}{END}{after}"
 
 
 def write_documents(root: Path) -> None:
-    """Rewrite config.toml and the table in README.md, both in folder `root`.
+    """Rewrite config.toml and the table in `PAGE`, both below folder `root`.
 
     Raises:
-        MarkersMissingError: README.md does not say where the table belongs; nothing was written.
+        MarkersMissingError: the page does not say where the table belongs; nothing was written.
         OSError: a file cannot be read or written.
     """
-    readme = root / "README.md"
-    renewed = readme_with_table(readme.read_text(encoding="utf-8"))
-    readme.write_text(renewed, encoding="utf-8")
+    page = root / PAGE
+    renewed = page_with_table(page.read_text(encoding="utf-8"))
+    page.write_text(renewed, encoding="utf-8")
     (root / "config.toml").write_text(toml_file(), encoding="utf-8")
 
 

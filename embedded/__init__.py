@@ -1,7 +1,7 @@
-"""The embedded default: a small TEI-compatible server round a real model, run as a child of the proxy.
+"""The embedded server: a small TEI-compatible server round a real model, run as a child of the proxy.
 
 It is for demonstration and small loads, not a production model server.
-On purpose it never batches across requests: that is the proxy's work, and here it shows.
+On purpose it never batches across requests, so that the proxy's batching has a measurable effect.
 Nothing is imported here, so that the proxy can import `embedded.supervisor` without numpy or onnxruntime.
 """
 

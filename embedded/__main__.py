@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve; return the exit status: 0 after SIGTERM, 1 where the model cannot be loaded."""
     options = _parse(argv)
     if options.parent_pipe:
-        # Ctrl-C reaches the whole foreground group, but the parent still drains: it stops us when it is done.
+        # Ctrl-C reaches the whole foreground group, but the parent still drains; it sends SIGTERM when it is done.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_die_with_parent, name="parent-pipe", daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -52,10 +52,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _die_with_parent() -> None:
-    """Block until the write end of stdin is closed: by the parent, or by the kernel when it was killed."""
+    """Exit when the write end of stdin is closed: by the parent, or by the kernel when the parent was killed."""
     while os.read(0, 4096):
         pass
-    os._exit(0)  # nobody is left to answer, and nothing here needs cleaning up
+    os._exit(0)  # no client is left to answer, and there is nothing to clean up
 
 
 def _load(threads: int, progress: Progress) -> Any:
@@ -83,7 +83,7 @@ def _serve(application: Any, listener: socket.socket) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, stop)
 
-    # waitress's own `run` abandons what is in flight when it is told to stop; this loop sees it out.
+    # waitress's own `run` drops the requests in flight when it is stopped; this loop finishes them.
     channels: dict[int, Any] = {}
     server = create_server(
         application,
@@ -95,7 +95,7 @@ def _serve(application: Any, listener: socket.socket) -> None:
         ident="embedded",
     )
     while True:
-        last = stopping.is_set()  # read first: what had arrived when the signal came is still picked up
+        last = stopping.is_set()  # read before the turn, which still takes what had arrived by then
         wasyncore.loop(timeout=_POLL, use_poll=True, map=channels, count=1)
         if last and not any(map(_is_busy, server.active_channels.values())):
             return

@@ -1,4 +1,4 @@
-"""What the embedded server refuses, in TEI's words: each error knows its HTTP status and its TEI type."""
+"""The errors of the embedded server, in TEI's words, each with its HTTP status and its TEI type."""
 
 from typing import ClassVar
 
@@ -11,14 +11,14 @@ class EmbedError(Exception):
 
 
 class MalformedRequestError(EmbedError):
-    """The body is not JSON at all."""
+    """The body is not JSON."""
 
     status = 400
     error_type = "Validation"
 
 
 class MediaTypeError(EmbedError):
-    """The body does not claim to be JSON."""
+    """The request's Content-Type is not JSON."""
 
     status = 415
     error_type = "Validation"
@@ -39,7 +39,7 @@ class TokenizerError(EmbedError):
 
 
 class EmptyInputError(EmbedError):
-    """There is nothing to embed."""
+    """The list of inputs is empty, or one of them is."""
 
     status = 400
     error_type = "Empty"
@@ -49,7 +49,7 @@ class EmptyInputError(EmbedError):
 
 
 class OverloadedError(EmbedError):
-    """Every permit is taken; try again."""
+    """Too few permits are free for the request's inputs; the client may try again."""
 
     status = 429
     error_type = "Overloaded"

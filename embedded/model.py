@@ -1,4 +1,4 @@
-"""Runs the sentence model: text to token ids, token ids to vectors, in passes that waste no padding."""
+"""Runs the sentence model: text to token ids, token ids to vectors, in passes with little padding."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -160,7 +160,7 @@ def _too_long(limit: int, unit: str, given: int) -> InvalidRequestError:
 
 
 def _open_session(path: Path, threads: int) -> Any:
-    # onnxruntime reports its use to its maker, and keeps a device id in the home folder, unless this is set
+    # onnxruntime sends telemetry to its maker, and keeps a device id in the home folder, unless this is set
     # before it is imported.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # noqa: PLC0415
@@ -176,7 +176,7 @@ def _open_tokenizer(path: Path, direction: str | None) -> Tokenizer:
     # The tokenizer's own pool would ignore `threads`; set before its first use, it stays a single thread.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()  # the file asks for 128 tokens, always
+    tokenizer.no_padding()  # the file pads every text to 128 tokens
     tokenizer.no_truncation()
     if direction is not None:
         tokenizer.enable_truncation(MAX_INPUT_LENGTH, direction=direction)

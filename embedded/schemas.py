@@ -1,4 +1,4 @@
-"""The shape of TEI's `/embed` body, as strict as TEI reads it: a string is no number and 1 is no true."""
+"""Checks TEI's `/embed` body as strictly as TEI does: a string is not a number, and 1 is not true."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ _U32_END = 2**32
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest:
-    """One `/embed` call. `inputs` holds texts and token id lists; nothing else is still to be checked."""
+    """One `/embed` request of the right types. `inputs` holds texts and lists of token ids."""
 
     inputs: list[EmbedInput]
     truncate: bool
@@ -44,7 +44,7 @@ class InputsField(fields.Field[list[EmbedInput]]):
 
 
 class StrictBoolean(fields.Field[bool]):
-    """true or false, and nothing that merely looks like it."""
+    """true or false; numbers and strings are refused."""
 
     default_error_messages = {"invalid": "expected a boolean"}
 

@@ -49,7 +49,7 @@ class Embedder(Protocol):
 
 
 class Permits:
-    """At most `limit` inputs inside the server; whoever would exceed it is refused at once."""
+    """Lets at most `limit` inputs into the server; a request that would exceed it is refused without waiting."""
 
     def __init__(self, limit: int) -> None:
         self._free = limit
@@ -71,7 +71,7 @@ class Permits:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How one call spent its time, in seconds, and how much it was."""
+    """The seconds that each stage of one call took, and the call's characters and tokens."""
 
     tokenization: float
     queue: float

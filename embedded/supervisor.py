@@ -15,7 +15,7 @@ from embedded import weights
 
 FIRST_DELAY = 0.5  # seconds before the first restart
 LONGEST_DELAY = 10.0
-HEALTHY_AFTER = 30.0  # seconds alive that make a death news again
+HEALTHY_AFTER = 30.0  # seconds alive after which the delays begin anew
 
 _PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _BACKLOG = 1024
@@ -68,7 +68,7 @@ class _Child:
         """Block until the process has ended."""
         while os.read(self.lifeline, 1):
             pass
-        self.process.wait()  # reaps it, unless somebody else did
+        self.process.wait()  # reaps it, unless gunicorn's SIGCHLD handler did
 
     def close(self) -> None:
         """Close the parent's ends of both pipes."""
@@ -77,7 +77,7 @@ class _Child:
             self.process.stdin.close()
 
     def disown(self) -> None:
-        """In a forked process: drop the pipes, so that they die with the parent, and never reap or warn."""
+        """In a forked process: close the pipes, which must end with the parent, and neither reap the child nor warn."""
         self.close()
         self.process.returncode = 0
 
@@ -86,8 +86,8 @@ class EmbeddedServer:
     """The embedded server's parent: `start` it in the gunicorn master, before the workers are forked.
 
     The listening socket belongs to the parent and outlives every child, so the URL never changes and a client
-    that connects during a restart waits instead of being refused. Processes forked from the parent let go of
-    all of it; in them, `stop` does nothing.
+    that connects during a restart waits instead of being refused. Processes forked from the parent close their
+    copies of the socket and the pipes; in them, `stop` does nothing.
     """
 
     def __init__(self, *, threads: int = 1) -> None:
@@ -121,7 +121,7 @@ class EmbeddedServer:
         return f"http://{host}:{port}"
 
     def wait_until_ready(self, timeout: float) -> bool:
-        """Return whether the child answers within `timeout` seconds; while it loads, its listener queues us."""
+        """Return whether the child answers within `timeout` seconds; while it loads, the connection is queued."""
         listener = self._listener
         if listener is None:
             return False
@@ -184,7 +184,7 @@ class EmbeddedServer:
         self._stopped.set()
 
     def _let_go(self) -> None:
-        """Run in every process forked from the parent: close what must die with the parent."""
+        """Run in every process forked from the parent: close the copies of what must end with the parent."""
         if self._child is not None:
             self._child.disown()
             self._child = None

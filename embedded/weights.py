@@ -1,4 +1,4 @@
-"""Finds the model's two files in the installed data packages and proves they are the ones meant."""
+"""Finds the model's two files in the installed data packages and checks their pinned hashes."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class WeightsError(Exception):
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One file of a data package. The package's own modules are never imported: it is only a carrier."""
+    """One file of a data package. The package's own modules are never imported: it only brings the file."""
 
     distribution: str
     name: str

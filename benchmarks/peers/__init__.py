@@ -1,1 +1,1 @@
-"""The proxy's job done with other servers, each in an environment of its own."""
+"""Other servers that do the proxy's work, each in a virtual environment of its own."""

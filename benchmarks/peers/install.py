@@ -61,7 +61,7 @@ def command(name: str) -> list[str]:
 
 
 def environment(name: str, upstream_url: str) -> dict[str, str]:
-    """What the peer needs to know; `BENTOML_DO_NOT_TRACK` keeps it from calling home."""
+    """The environment variables of the peer; `BENTOML_DO_NOT_TRACK` turns its telemetry off."""
     return {"UPSTREAM_URL": upstream_url, **({"BENTOML_DO_NOT_TRACK": "True"} if name == "bentoml" else {})}
 
 
