@@ -44,7 +44,7 @@ class Call:
         "queue_delay",
         "reason",
         "results",
-        "retry_reason",
+        "returned",
         "suspects",
         "taken",
     )
@@ -67,15 +67,15 @@ class Call:
         self.arrived = 0.0
         #: Positions of items that travel by themselves: each was in a refused batch and was not cleared.
         self.suspects = _NONE
-        #: Items already handed to a batch; the rest wait in the queue.
+        #: Items that a batch has taken; those behind them wait for the first time.
         self.taken = 0
+        #: Of the items that were taken, those that wait again.
+        self.returned: list[Part] = []
         #: Items whose results have not come yet.
         self.missing = len(items)
         self.results: list[Result] = []
         self.error: ProxyError | None = None
         self.done = False
-        #: Why items of the call are sent again; None for the first time.
-        self.retry_reason: str | None = None
         #: The call whose waiter this call's waiter wakes in turn (``relay``).
         self.follower: Call | None = None
         # About the batch that ended the call, for the response headers; times in seconds.
@@ -86,8 +86,43 @@ class Call:
 
     @property
     def waiting(self) -> int:
-        """Items that no batch has taken yet."""
-        return len(self.items) - self.taken
+        """How many of its items wait for a batch."""
+        return len(self.items) - self.taken + sum(part.stop - part.start for part in self.returned)
+
+    @property
+    def is_emptied(self) -> bool:
+        """Whether none of its items waits."""
+        return self.taken == len(self.items) and not self.returned
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the items that wait."""
+        return sum(len(item) for part in self.waiting_parts() for item in self.items[part.start : part.stop])
+
+    @property
+    def starts_with_suspect(self) -> bool:
+        """Whether the first waiting item has to travel by itself."""
+        if not self.suspects:
+            return False
+        return (self.returned[0].start if self.returned else self.taken) in self.suspects
+
+    def waiting_parts(self) -> list[Part]:
+        """Return the items that wait, in their order: those that wait again are before those that wait first."""
+        first_time = Part(self, self.taken, len(self.items))
+        return [*self.returned, first_time] if first_time.start < first_time.stop else self.returned
+
+    def take(self, start: int, stop: int) -> None:
+        """Note that a batch has taken these items, which begin a waiting part."""
+        if start == self.taken:
+            self.taken = stop
+            return
+        at = next(at for at, part in enumerate(self.returned) if part.start == start)
+        rest = self.returned[at]._replace(start=stop)
+        self.returned[at : at + 1] = [rest] if rest.start < rest.stop else []
+
+    def give_back(self, part: Part) -> None:
+        """Note that these items wait again."""
+        self.returned = sorted([*self.returned, part], key=lambda each: each.start)
 
     def fill(self, start: int, results: list[Result]) -> bool:
         """Take the results of the items from ``start`` on; return whether none is missing now."""
@@ -114,6 +149,8 @@ class Part(NamedTuple):
     call: Call
     start: int
     stop: int
+    #: Why these items are sent again; None for the first time, and where they were not judged.
+    retry_reason: str | None = None
 
 
 class Batch:
@@ -154,11 +191,11 @@ class Batch:
 
     def add(self, part: Part) -> None:
         """Append the items of one part."""
-        call, start, stop = part
+        call, start, stop, retry_reason = part
         self.parts.append(part)
         self.items.extend(call.items[start:stop])
         self.deadline = max(self.deadline, call.deadline)
-        self.retry_reason = self.retry_reason or call.retry_reason
+        self.retry_reason = self.retry_reason or retry_reason
 
     def subset(self, start: int, stop: int) -> Batch:
         """Return a batch of only the items ``start`` to ``stop``, for a search. The parts stay with this one."""

@@ -88,6 +88,6 @@ class Verdicts:
 
 
 def _digest(key: BatchKey, item: Item) -> bytes:
-    digest = hashlib.blake2b(repr(key).encode("utf-8", "surrogatepass"), digest_size=16)
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=16)
     digest.update(b"\0" + item)
     return digest.digest()

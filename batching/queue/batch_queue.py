@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from batching import relay
 from batching.call import Batch
 from batching.clock import NEVER, NOW
-from batching.errors import BatcherDied, ClientGone, DeadlineExceeded, Hopeless, ProxyError, ShuttingDown
+from batching.errors import BatcherDied, ProxyError, ShuttingDown
 from batching.outcomes import Outcomes, Result
 from batching.queue.admission import Admission
 from batching.queue.composition import compose
 from batching.queue.endings import Endings
 from batching.queue.in_flight import InFlight
 from batching.queue.lanes import Lane, Lanes
+from batching.queue.loss import loss_at
 from batching.queue.wakeups import IdleThreads
 from batching.timing.rule import DRAIN, HOLD, SUSPECT, Decision, Timing
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Only calls that waited this long (s) are asked whether their client is still there: a system call each,
-#: made under the lock, which would cost more than it saves where calls hardly wait.
-HANGUP_CHECK_AFTER = 0.05
 #: The thread that brought back a batch looks again after this share of the call's time (``IdleThreads.look_again_at``).
 LOOK_AGAIN = 0.25
 
@@ -175,7 +173,7 @@ class BatchQueue:
             now = self._clock.now()
             ended: list[Call] = []
             position = 0
-            for call, start, stop in batch.parts:
+            for call, start, stop, _ in batch.parts:
                 count = stop - start
                 at = position - first
                 position += count
@@ -272,7 +270,7 @@ class BatchQueue:
         # standing queue the oldest always come first, and each answer would come too late.
         in_time = now + lane.latency if lane.waiting > lane.most_items else now
         calls, bounds = lane.candidates(now)
-        composed = compose(calls, bounds, _loss_at(now, in_time))
+        composed = compose(calls, bounds, loss_at(now, in_time))
         batch = Batch(lane.key, reason, now)
         batch.owner = threading.get_ident()
         batch.is_suspect = composed.is_suspect
@@ -304,18 +302,3 @@ class BatchQueue:
             except Exception:  # what a rule makes of an answer must not cost the clients the answer
                 log.exception("the timing rule failed")
         self._lanes.forget_idle()
-
-
-def _loss_at(now: float, in_time: float) -> Callable[[Call], ProxyError | None]:
-    """Return a function that says why no client will read a call's answer, which comes ``in_time``, or None."""
-
-    def loss(call: Call) -> ProxyError | None:
-        if call.deadline <= now:
-            return DeadlineExceeded("the deadline passed while the request was waiting")
-        if call.deadline < in_time:
-            return Hopeless("too many wait for this request to be answered before its deadline")
-        if call.is_gone is not None and now - call.arrived >= HANGUP_CHECK_AFTER and call.is_gone():
-            return ClientGone("the client closed the connection while its request was waiting")
-        return None
-
-    return loss

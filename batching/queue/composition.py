@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from batching.call import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from batching.call import Call
     from batching.errors import ProxyError
@@ -36,53 +36,56 @@ def compose(calls: Iterable[Call], bounds: Bounds, loss: Callable[[Call], ProxyE
     """Return the next batch of these calls, taken in their order.
 
     ``loss`` says why a call needs no answer any more, or None. A suspected item travels by itself: it makes a batch
-    where it comes first, and is passed over otherwise, as is the rest of its call; so the first call always moves on.
-    A call that does not fit ends the batch, for otherwise small calls would keep a large one waiting.
+    where it comes first, and is passed over otherwise, as is what waits behind it; so the first call always moves on.
+    Items that do not fit end the batch, for otherwise small calls would keep a large one waiting.
     """
     parts: list[Part] = []
     lost: list[tuple[Call, ProxyError]] = []
     count = size = longest = 0
-    for call in calls:
-        if count >= bounds.items:
-            break
-        if call.done:
-            continue
-        if (error := loss(call)) is not None:
-            lost.append((call, error))
-            continue
-        start = call.taken
+    for waiting in _waiting_parts(calls, loss, lost):
+        call, start, end, reason = waiting
         if call.suspects and start in call.suspects:
             if parts:
                 continue
-            part = Part(call, start, start + 1)
-            return Composition([part], lost, len(call.items[start]), is_suspect=True)
-        if start + 1 == len(call.items) and not bounds.padded:  # as most calls are: it costs a third of `_fit`
-            length = len(call.items[start])
-            if parts and size + length > bounds.size:
-                break
-            parts.append(Part(call, start, start + 1))
-            count += 1
-            size += length
-            continue
-        stop, added, longest = _fit(call, bounds, count, size, longest)
+            return Composition([Part(call, start, start + 1, reason)], lost, len(call.items[start]), is_suspect=True)
+        stop, added, longest = _fit(waiting, bounds, count, size, longest)
         if stop > start:
-            parts.append(Part(call, start, stop))
+            parts.append(waiting if stop == end else Part(call, start, stop, reason))
             count += stop - start
             size += added
-        if stop < len(call.items) and stop not in call.suspects:
+        if count >= bounds.items or (stop < end and stop not in call.suspects):
             break
     return Composition(parts, lost, size, is_suspect=False)
 
 
-def _fit(call: Call, bounds: Bounds, count: int, size: int, longest: int) -> tuple[int, int, int]:
-    """Say up to which item the call fits beside ``count`` items of ``size`` bytes, the longest of ``longest`` bytes.
+def _waiting_parts(
+    calls: Iterable[Call], loss: Callable[[Call], ProxyError | None], lost: list[tuple[Call, ProxyError]]
+) -> Iterator[Part]:
+    """Yield what waits of each call that needs an answer; add the others to ``lost``."""
+    for call in calls:
+        if call.done:
+            continue
+        if (error := loss(call)) is not None:
+            lost.append((call, error))
+        elif call.returned:
+            yield from call.waiting_parts()
+        else:
+            yield Part(call, call.taken, len(call.items))
+
+
+def _fit(waiting: Part, bounds: Bounds, count: int, size: int, longest: int) -> tuple[int, int, int]:
+    """Say up to which item these fit beside ``count`` items of ``size`` bytes, the longest of ``longest`` bytes.
 
     Returns the position behind the last that fits, the bytes added, and the longest item then. An item that is too
     large for any batch travels by itself: the upstream may judge it.
     """
-    start = stop = call.taken
+    call, start, end, _ = waiting
+    if start + 1 == end and not bounds.padded:  # most calls have one item
+        added = len(call.items[start])
+        return (end, added, longest) if not count or size + added <= bounds.size else (start, 0, longest)
+    stop = start
     added = 0
-    for item in call.items[start : start + bounds.items - count]:
+    for item in call.items[start : min(end, start + bounds.items - count)]:
         beside = count + stop - start
         if call.suspects and stop in call.suspects:
             break

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+from batching.call import Part
 from batching.errors import ProxyError
 from batching.outcomes import Again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batching.call import Call, Part
+    from batching.call import Call
     from batching.capacity import Capacity
     from batching.outcomes import Result
     from batching.queue.admission import Admission
@@ -36,7 +38,7 @@ class Endings:
         """End a call with an error; its waiting items are never sent. Its waiter is woken by the caller."""
         call.error = error
         self._end(call)
-        if call.waiting:
+        if not call.is_emptied:
             lane = self._lanes.open(call.key)
             self._admission.queued_items -= lane.drop(call)
             self._lanes.close_if_empty(lane)
@@ -44,40 +46,47 @@ class Endings:
     def settle(self, part: Part, of: Sequence[Result | ProxyError | Again], now: float) -> None:
         """Settle the part of a call that was in a batch, of which not every item has a result.
 
-        The call ends with the first error of its items. Where there are no errors and some items are ``Again``, these
-        and those behind them wait again, in front of all that came later, if the call has the time and none of its
-        items behind this part is in flight or has its result: what waits of a call is always its end.
+        The call ends with the first error of its items. Where there are no errors, items that are ``Again`` wait
+        again, in front of all that came later, if the call has the time; the others' results are kept.
         """
-        call, start, stop = part
+        call = part.call
         error = next((each for each in of if isinstance(each, ProxyError)), None)
+        if error is None:
+            first = next((each for each in of if isinstance(each, Again)), None)
+            if first is not None and not self._may_go_again(part, first, now):
+                error = first.error
         if error is not None:
             self.drop(call, error)
             return
-        again = next((each for each in of if isinstance(each, Again)), None)
-        if again is None:
-            self.fill(call, start, [each for each in of if isinstance(each, bytes)])
-        elif stop < call.taken or not self._may_go_again(call, again, now):
-            self.drop(call, again.error)
-        else:
-            first = of.index(again)
-            self.fill(call, start, [each for each in of[:first] if isinstance(each, bytes)])
-            self._put_back(call, start + first, again, now)
+        position = part.start
+        for again, run in groupby(of, key=_again):
+            outcomes = list(run)
+            if again is None:
+                self.fill(call, position, [each for each in outcomes if isinstance(each, bytes)])
+            else:
+                reason = again.retry_reason or part.retry_reason
+                self._put_back(Part(call, position, position + len(outcomes), reason), now)
+            position += len(outcomes)
 
-    def _may_go_again(self, call: Call, again: Again, now: float) -> bool:
-        """Whether a call has the time to go again, and has not done so already for such a reason."""
-        if again.retry_reason is not None and call.retry_reason is not None:
+    def _may_go_again(self, part: Part, again: Again, now: float) -> bool:
+        """Whether items have the time to go again, and have not done so already for such a reason."""
+        if again.retry_reason is not None and part.retry_reason is not None:
             return False
-        lane = self._lanes.find(call.key)
+        lane = self._lanes.find(part.call.key)
         latency = 0.0 if lane is None else lane.latency
-        return self._capacity.opens_at(now) + latency < call.deadline
+        return self._capacity.opens_at(now) + latency < part.call.deadline
 
-    def _put_back(self, call: Call, first: int, again: Again, now: float) -> None:
-        call.retry_reason = again.retry_reason or call.retry_reason
-        lane = self._lanes.open(call.key)
-        count = lane.put_back(call, first)
+    def _put_back(self, part: Part, now: float) -> None:
+        lane = self._lanes.open(part.call.key)
+        lane.put_back(part)
+        count = part.stop - part.start
         self._admission.queued_items += count
         lane.timing.arrived(lane, count, now)
 
     def _end(self, call: Call) -> None:
         call.done = True
         self._admission.calls -= 1
+
+
+def _again(outcome: Result | ProxyError | Again) -> Again | None:
+    return outcome if isinstance(outcome, Again) else None

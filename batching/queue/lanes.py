@@ -80,8 +80,7 @@ class Lane:
     @property
     def starts_with_suspect(self) -> bool:
         """Whether the next batch is one suspected item."""
-        first = self.calls[0] if self.calls else None
-        return first is not None and bool(first.suspects) and first.taken in first.suspects
+        return bool(self.calls) and self.calls[0].starts_with_suspect
 
     def resize(self, items: int, size: int) -> None:
         """Count waiting items and their bytes in or out."""
@@ -97,15 +96,14 @@ class Lane:
         self.calls.append(call)
         self.resize(len(call.items), sum(map(len, call.items)))
 
-    def put_back(self, call: Call, first: int) -> int:
-        """Let the items of the call from ``first`` on wait again, before all that came later; return how many."""
-        items = call.items[first : call.taken]
-        if not call.waiting:
+    def put_back(self, part: Part) -> None:
+        """Let these items of a call that was taken wait again, before all that came later."""
+        call = part.call
+        if call.is_emptied:
             self.calls = deque(by_age([*self.calls, call]))
             self.oldest = self.calls[0].arrived
-        call.taken = first
-        self.resize(len(items), sum(map(len, items)))
-        return len(items)
+        call.give_back(part)
+        self.resize(part.stop - part.start, sum(map(len, call.items[part.start : part.stop])))
 
     def candidates(self, now: float) -> tuple[Iterable[Call], Bounds]:
         """Return the calls in the order in which they are to be considered for a batch, and the batch's bounds.
@@ -121,21 +119,21 @@ class Lane:
     def remove(self, parts: Sequence[Part], size: int) -> None:
         """Take the items of these parts, of ``size`` bytes, out of the lane."""
         items = emptied = 0
-        for call, start, stop in parts:
-            call.taken = stop
+        for call, start, stop, _ in parts:
+            call.take(start, stop)
             items += stop - start
-            if stop == len(call.items):
+            if call.taken == len(call.items) and not call.returned:
                 emptied += 1
         self.resize(-items, -size)
         if self.drop_ended() < emptied:
             # Calls behind one that was passed over have left with the batch.
-            self.calls = deque(call for call in self.calls if call.waiting and not call.done)
+            self.calls = deque(call for call in self.calls if not (call.is_emptied or call.done))
 
     def drop(self, call: Call) -> int:
         """Take what is still waiting of an ended call out of the counts; return how many items that was."""
         waiting = call.waiting
         if waiting:
-            self.resize(-waiting, -sum(map(len, call.items[call.taken :])))
+            self.resize(-waiting, -call.waiting_bytes)
             if len(self.calls) > 2 * self.waiting + FEW_ENDED:
                 # More than half have ended behind a living one, and would hold on to their inputs.
                 self.calls = deque(each for each in self.calls if not each.done)
@@ -148,7 +146,7 @@ class Lane:
         calls = self.calls
         while calls:
             first = calls[0]
-            is_emptied = first.taken == len(first.items)
+            is_emptied = first.taken == len(first.items) and not first.returned
             if not (is_emptied or first.done):
                 break
             emptied += is_emptied
