@@ -8,14 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flask import Flask
 
-from api.routes import register
-from batching import Batcher, BatchQueue, FixedTiming, Limits, SystemClock
+from batching import Answer
 from config import Settings
-from instrumentation.metrics import Metrics
 from tests.support.fakes import FakeUpstream
-from upstream.pool import UpstreamPool
+from wiring.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 
     from werkzeug.test import TestResponse
 
-    from batching import Batch
+    from batching import Batch, Options
 
 
 class GatedUpstream(FakeUpstream):
@@ -36,53 +33,21 @@ class GatedUpstream(FakeUpstream):
         self.arrived = threading.Semaphore(0)
         self.digits: dict[bytes, bytes] = {}
 
-    def send(self, batch: Batch) -> list[bytes]:
+    def send(self, batch: Batch) -> Answer:
         self.arrived.release()
         self.gate.wait(10)
-        vectors = super().send(batch)
-        return [self.digits.get(item, vector) for item, vector in zip(batch.items, vectors, strict=True)]
-
-
-class FakeHealth:
-    """Stands in for the monitor."""
-
-    def __init__(self) -> None:
-        self.ready = True
-
-    def check(self, max_age: float) -> dict[str, bool]:
-        return {"http://upstream": self.ready}
+        vectors = super().send(batch).results
+        return Answer([self.digits.get(item, vector) for item, vector in zip(batch.items, vectors, strict=True)])
 
 
 class Edge:
-    """The HTTP edge, its collaborators within reach. Batches wait ``wait`` seconds; 0 sends each call at once."""
+    """The service with its HTTP edge, and an upstream within reach. Batches wait ``wait`` seconds; 0: none waits."""
 
     def __init__(self, wait: float, **settings: Any) -> None:
-        self.settings = Settings(**settings)
+        self.settings = Settings(batch_timing="fixed", max_wait_time_ms=wait * 1000, max_inflight_batches=2, **settings)  # type: ignore[arg-type]
         self.upstream = GatedUpstream()
-        self.health = FakeHealth()
-        self.draining = False
-        self.metrics = Metrics()
-        clock = SystemClock()
-        limits = Limits(
-            max_batch_size=self.settings.max_batch_size,
-            max_batch_bytes=self.settings.max_batch_bytes,
-            max_calls=self.settings.max_concurrent_requests,
-            max_queued_items=self.settings.max_queued_items,
-            max_inflight_batches=2,
-        )
-        self.queue = BatchQueue(limits, lambda: FixedTiming(wait), clock)
-        self.metrics.watch(self.queue)
-        pool = UpstreamPool([self.upstream], limits, 2, clock, observers=[self.metrics])
-        self.batcher = Batcher(self.queue, pool, clock, threads=2, observers=[self.metrics])
-        self.app = Flask("edge", static_folder=None)
-        register(
-            self.app,
-            settings=self.settings,
-            batcher=self.batcher,
-            upstream=self.health,
-            metrics=self.metrics,
-            is_draining=lambda: self.draining,
-        )
+        self.service = Service(self.settings, endpoints=[self.upstream])
+        self.app = self.service.app
         self.client = self.app.test_client()
 
     def post(self, body: object, headers: dict[str, str] | None = None, path: str = "/embed") -> TestResponse:
@@ -103,7 +68,7 @@ class Edge:
         return answer
 
     @property
-    def key(self) -> bytes:
+    def options(self) -> Options:
         """The options of the latest batch."""
         return self.upstream.batches[-1].key.options
 
@@ -122,12 +87,12 @@ class Edge:
 @contextmanager
 def running_edge(wait: float = 0.0, **settings: Any) -> Iterator[Edge]:
     edge = Edge(wait, **settings)
-    edge.batcher.start()
+    edge.service.batcher.start()
     try:
         yield edge
     finally:
         edge.upstream.gate.set()
-        edge.batcher.stop(5)
+        edge.service.batcher.stop(5)
 
 
 @pytest.fixture

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api.body import parse_object
+from api.body import BrokenBodyError, TooSlowError, parse_object, read_json_object
 from api.error_forms import RequestError
 from tests.conftest import Edge, refused
 
@@ -115,6 +118,58 @@ def test_bottomless_nesting_is_refused(opening: bytes, closing: bytes) -> None:
 def test_nesting_of_any_depth_is_either_taken_or_refused(edge: Edge, depth: int) -> None:
     body = b'{"input":"a","x":%b%b}' % (b"[" * depth, b"]" * depth)
     assert edge.post(body).status_code in {200, 400}
+
+
+# Bodies as a server hands them over
+
+
+def environ_of(stream: Any, **more: str) -> dict[str, Any]:
+    return {"CONTENT_TYPE": "application/json", "wsgi.input": stream, **more}
+
+
+class FailingStream:
+    """A body that breaks when it is read."""
+
+    def __init__(self, problem: Exception) -> None:
+        self._problem = problem
+
+    def read(self, size: int) -> bytes:
+        raise self._problem
+
+
+@pytest.mark.parametrize(
+    ("problem", "status", "message"),
+    [
+        (TooSlowError(), 408, "did not arrive in time"),
+        (BrokenBodyError("chunk"), 400, "ended early or its chunks are malformed"),
+        (ConnectionResetError("reset"), 400, "ended early or its chunks are malformed"),
+    ],
+)
+@pytest.mark.parametrize("length", [{"CONTENT_LENGTH": "9"}, {"HTTP_TRANSFER_ENCODING": "chunked"}])
+def test_a_body_that_cannot_be_read_is_refused_with_its_reason(
+    problem: Exception, status: int, message: str, length: dict[str, str]
+) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        read_json_object(environ_of(FailingStream(problem), **length), 100)
+    assert caught.value.status == status
+    assert caught.value.__cause__ is problem
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(8, True), (7, False)])
+def test_the_limit_holds_for_chunks_too(limit: int, fits: bool) -> None:
+    environ = environ_of(BytesIO(b'{"a": 1}'), HTTP_TRANSFER_ENCODING="chunked")
+    if fits:
+        assert read_json_object(environ, limit) == {"a": 1}
+        return
+    with pytest.raises(RequestError) as caught:
+        read_json_object(environ, limit)
+    assert caught.value.status == 413
+
+
+def test_reading_a_body_needs_no_server_and_no_framework() -> None:
+    show = "import sys, api.body; print(sorted({'flask', 'werkzeug', 'gunicorn'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 # Over HTTP

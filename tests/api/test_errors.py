@@ -106,10 +106,10 @@ def test_request_errors_name_themselves(status: int) -> None:
 def test_an_unexpected_exception_is_logged_with_the_requests_identity_and_not_told(
     edge: Edge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def check(max_age: float) -> bool:
+    def is_healthy(timeout: float) -> bool:
         raise RuntimeError("inner detail")
 
-    edge.health.check = check  # type: ignore[method-assign]
+    edge.upstream.is_healthy = is_healthy  # type: ignore[method-assign]
     with caplog.at_level(logging.ERROR):
         response = edge.client.get("/health", headers={"X-Request-Id": "abc"})
     assert "inner" not in refused(response, 500, "Unhandled")

@@ -16,11 +16,11 @@ print(core is None or os.sched_getaffinity(0) == {core})
 """
 
 
-def test_the_core_with_the_fewest_tenants_is_taken() -> None:
+def test_the_core_with_the_fewest_bound_processes_is_taken() -> None:
     assert choose_core({0, 1, 2}, {0: 1, 2: 3}, turn=7) == 1
 
 
-def test_services_that_start_together_part() -> None:
+def test_services_that_start_together_choose_different_cores() -> None:
     assert {choose_core({0, 1, 2, 3}, {}, turn=pid) for pid in range(100, 104)} == {0, 1, 2, 3}
 
 
@@ -28,7 +28,7 @@ def test_only_allowed_cores_are_considered() -> None:
     assert choose_core({5}, {5: 9, 1: 0}, turn=3) == 5
 
 
-def test_the_process_really_stays_there() -> None:
+def test_the_process_is_bound_to_the_core() -> None:
     here = os.getcwd()
     done = subprocess.run([sys.executable, "-c", SHOW_AFFINITY], cwd=here, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"

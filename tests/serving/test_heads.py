@@ -2,73 +2,41 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gunicorn.config import Config
 from gunicorn.http.errors import NoMoreData, ParseException
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.body import TooSlowError
-from serving.heads import LONGEST_HEAD, MOST_HEADS, MOST_SEEN, Heads, ReceivedBody
-from serving.wire import Connection
+from api.body import BrokenBodyError, TooSlowError
+from api.environ import IS_GONE
+from serving.exchange import is_drained, read_request
+from serving.heads import LONGEST_HEAD, MOST_HEADS, MOST_SEEN, ReceivedBody
+from tests.serving.conftest import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-SETTINGS = SimpleNamespace(**{name: each.get() for name, each in Config().settings.items()}, is_ssl=False)
+    from serving.connection import Connection
+
 HEAD = b"POST /embed?a=%20b HTTP/1.1\r\nHost: here:80\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 4\r\n\r\n"
 
 
-class Lines:
-    """Connections that share what they know of heads."""
-
-    def __init__(self) -> None:
-        self.heads = Heads()
-        self._open: list[Connection] = []
-        self.far_ends: list[socket.socket] = []
-
-    def connect(
-        self, client: Any = ("10.0.0.1", 1234), server: Any = ("127.0.0.1", 80), *, ended: bool = False
-    ) -> Connection:
-        near, far = socket.socketpair()
-        conn = Connection(SETTINGS, near, client, server, linger=lambda _: None, readers=set(), heads=self.heads)
-        self._open.append(conn)
-        self.far_ends.append(far)
-        if ended:
-            far.shutdown(socket.SHUT_WR)
-        conn.attend(1.0)
-        return conn
-
-    def close(self) -> None:
-        for each in (*self._open, *self.far_ends):
-            each.close()
-
-
-@pytest.fixture
-def lines() -> Iterator[Lines]:
-    lines = Lines()
-    yield lines
-    lines.close()
-
-
-def receive(conn: Connection, data: bytes = b"") -> tuple[Any, dict[str, Any]]:
+def receive(lines: Lines, conn: Connection, data: bytes = b"") -> tuple[Any, dict[str, Any]]:
     """Let the connection receive this and read a request of it."""
     if data:
         conn.parser.unreader.unread(data)
-    request = conn.read_request(time.monotonic() + 0.05)
-    return request, conn.answer_to(request)[1]
+    exchange = read_request(conn, lines.heads, time.monotonic() + 0.05)
+    return exchange.request, exchange.environ
 
 
-def teach(conn: Connection, head: bytes = HEAD) -> dict[str, Any]:
+def teach(lines: Lines, conn: Connection, head: bytes = HEAD) -> dict[str, Any]:
     """Let it come as often as it takes to be known; return what gunicorn made of it."""
     for _ in range(2):
-        request, environ = receive(conn, head + b"abcd")
+        request, environ = receive(lines, conn, head + b"abcd")
         assert not is_recalled(request)
         assert environ["wsgi.input"].read() == b"abcd"
     return environ
@@ -83,17 +51,17 @@ def ours(environ: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in environ.items()
-        if name not in {"wsgi.input", "wsgi.errors", "wsgi.early_hints", "gunicorn.socket"}
+        if name not in {"wsgi.input", "wsgi.errors", "wsgi.early_hints", "gunicorn.socket", IS_GONE}
     }
 
 
 def test_the_third_request_with_a_head_is_recalled_and_is_the_same(lines: Lines) -> None:
     conn = lines.connect()
-    receive(conn, HEAD + b"abcd")[1]["wsgi.input"].read()
-    first, parsed = receive(conn, HEAD + b"abcd")
+    receive(lines, conn, HEAD + b"abcd")[1]["wsgi.input"].read()
+    first, parsed = receive(lines, conn, HEAD + b"abcd")
     assert not is_recalled(first)
     assert parsed["wsgi.input"].read() == b"abcd"
-    second, recalled = receive(conn, HEAD + b"efgh")
+    second, recalled = receive(lines, conn, HEAD + b"efgh")
     assert is_recalled(second)
     assert ours(recalled) == ours(parsed)
     assert recalled["wsgi.input"].read() == b"efgh"
@@ -103,67 +71,67 @@ def test_the_third_request_with_a_head_is_recalled_and_is_the_same(lines: Lines)
     assert second.should_close() == first.should_close()
 
 
-def test_what_one_connection_taught_serves_the_others_under_their_own_address(lines: Lines) -> None:
-    teach(lines.connect())
+def test_a_head_learned_from_one_connection_serves_another_under_its_own_address(lines: Lines) -> None:
+    teach(lines, lines.connect())
     other = lines.connect(("10.0.0.2", 5678))
-    request, environ = receive(other, HEAD + b"efgh")
+    request, environ = receive(lines, other, HEAD + b"efgh")
     assert is_recalled(request)
     assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("10.0.0.2", "5678")
     assert request.remote_addr == request.peer_addr == ("10.0.0.2", 5678)
 
 
-def test_each_listener_has_its_own(lines: Lines) -> None:
-    teach(lines.connect())
-    request, environ = receive(lines.connect(server=("127.0.0.1", 81)), HEAD + b"abcd")
+def test_each_listener_has_heads_of_its_own(lines: Lines) -> None:
+    teach(lines, lines.connect())
+    request, environ = receive(lines, lines.connect(server=("127.0.0.1", 81)), HEAD + b"abcd")
     assert not is_recalled(request)
     assert environ["SERVER_PORT"] == "81"
 
 
 def test_clients_of_a_unix_socket_have_no_port(lines: Lines) -> None:
     conn = lines.connect(client="", server="/run/proxy.sock")
-    teach(conn)
-    request, environ = receive(conn, HEAD + b"abcd")
+    teach(lines, conn)
+    request, environ = receive(lines, conn, HEAD + b"abcd")
     assert is_recalled(request)
     assert environ["REMOTE_ADDR"] == ""
     assert "REMOTE_PORT" not in environ
 
 
-def test_what_a_request_leaves_in_its_environment_is_nobody_elses(lines: Lines) -> None:
+def test_what_a_request_changes_in_its_environment_the_next_one_does_not_see(lines: Lines) -> None:
     conn = lines.connect()
     for _ in range(4):
-        _, environ = receive(conn, HEAD + b"abcd")
+        _, environ = receive(lines, conn, HEAD + b"abcd")
         assert "mine" not in environ
         environ["mine"] = environ["HTTP_HOST"] = "changed"
         environ["wsgi.input"].read()
-    assert receive(conn, HEAD + b"abcd")[1]["HTTP_HOST"] == "here:80"
+    assert receive(lines, conn, HEAD + b"abcd")[1]["HTTP_HOST"] == "here:80"
 
 
 def test_requests_sent_at_once_are_read_one_after_the_other(lines: Lines) -> None:
     conn = lines.connect()
-    teach(conn)
+    teach(lines, conn)
     bodies = []
     conn.parser.unreader.unread(HEAD + b"1111" + HEAD + b"2222" + HEAD + b"33")
     for _ in range(2):
-        request, environ = receive(conn)
+        request, environ = receive(lines, conn)
         assert is_recalled(request)
-        assert conn.is_drained(request)
+        assert is_drained(conn, request)
         bodies.append(environ["wsgi.input"].read())
     assert bodies == [b"1111", b"2222"]
     assert conn.has_bytes()
-    third, environ = receive(conn)
+    third, environ = receive(lines, conn)
     assert not is_recalled(third)
     with pytest.raises(TooSlowError):
         environ["wsgi.input"].read(4)
 
 
-def test_a_body_that_nobody_read_does_not_become_the_next_request(lines: Lines) -> None:
+def test_an_unread_body_does_not_become_the_next_request(lines: Lines) -> None:
     conn = lines.connect()
-    teach(conn)
-    request, _ = receive(conn, HEAD + b"GET ")
+    teach(lines, conn)
+    request, _ = receive(lines, conn, HEAD + b"GET ")
     assert is_recalled(request)
-    assert conn.is_drained(request)
+    assert is_drained(conn, request)
     assert not conn.has_bytes()
-    assert receive(conn, HEAD + b"next")[1]["wsgi.input"].read() == b"next"
+    assert receive(lines, conn, HEAD + b"next")[1]["wsgi.input"].read() == b"next"
 
 
 @pytest.mark.parametrize(
@@ -174,19 +142,19 @@ def test_a_body_that_nobody_read_does_not_become_the_next_request(lines: Lines) 
     ],
     ids=["chunks", "a long head"],
 )
-def test_what_is_not_worth_it_is_not_remembered(lines: Lines, head: bytes) -> None:
+def test_chunks_and_long_heads_are_not_remembered(lines: Lines, head: bytes) -> None:
     conn = lines.connect()
     for _ in range(3):
-        receive(conn, head + b"0\r\n\r\n"[: 5 * (b"chunked" in head)])[1]["wsgi.input"].read()
+        receive(lines, conn, head + b"0\r\n\r\n"[: 5 * (b"chunked" in head)])[1]["wsgi.input"].read()
     assert lines.heads.find(conn.server, head) is None
 
 
-def test_who_waits_to_be_told_to_go_on_is_told_each_time(lines: Lines) -> None:
+def test_a_client_that_expects_to_be_told_to_continue_is_told_each_time(lines: Lines) -> None:
     head = HEAD.replace(b"X-A: 1", b"Expect: 100-continue")
     near = lines.connect()
     far = lines.far_ends[-1]
     for _ in range(3):
-        request, environ = receive(near, head + b"abcd")
+        request, environ = receive(lines, near, head + b"abcd")
         assert not is_recalled(request)
         assert far.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         environ["wsgi.input"].read()
@@ -195,16 +163,15 @@ def test_who_waits_to_be_told_to_go_on_is_told_each_time(lines: Lines) -> None:
 def test_heads_that_never_come_again_are_not_kept_and_not_counted_without_end(lines: Lines) -> None:
     conn = lines.connect()
     for number in range(MOST_SEEN + 10):
-        receive(conn, HEAD.replace(b"X-A: 1", b"X-A: %d" % number) + b"abcd")[1]["wsgi.input"].read()
-    assert not lines.heads._known
-    assert len(lines.heads._seen) == 10
+        receive(lines, conn, HEAD.replace(b"X-A: 1", b"X-A: %d" % number) + b"abcd")[1]["wsgi.input"].read()
+    assert repr(lines.heads) == "<Heads: 0 known, 10 seen once>"
 
 
-def test_only_so_many_are_remembered_and_the_oldest_go_first(lines: Lines) -> None:
+def test_the_number_of_heads_is_bounded_and_the_oldest_go_first(lines: Lines) -> None:
     heads = [HEAD.replace(b"X-A: 1", b"X-A: %d" % number) for number in range(MOST_HEADS + 1)]
     conn = lines.connect()
     for head in heads:
-        teach(conn, head)
+        teach(lines, conn, head)
     known = [lines.heads.find(conn.server, head) is not None for head in heads]
     assert known == [False] + [True] * MOST_HEADS
 
@@ -218,25 +185,25 @@ def test_only_so_many_are_remembered_and_the_oldest_go_first(lines: Lines) -> No
     ],
     ids=["no host", "coded", "two lengths"],
 )
-def test_what_is_refused_once_is_refused_again(lines: Lines, refused: bytes) -> None:
+def test_a_request_that_is_refused_once_is_refused_again(lines: Lines, refused: bytes) -> None:
     for _ in range(2):
         with pytest.raises(ParseException):
-            receive(lines.connect(), refused + b"abcd")
+            receive(lines, lines.connect(), refused + b"abcd")
 
 
 @pytest.mark.parametrize("size", range(8))
-def test_half_a_head_is_never_known_whatever_is_left_behind_it(lines: Lines, size: int) -> None:
-    """Else one client could choose what the cut-off beginning of another's request means."""
+def test_half_a_head_is_never_known_whatever_follows_it(lines: Lines, size: int) -> None:
+    """Otherwise one client could choose what the cut-off beginning of another's request means."""
     for _ in range(3):
         conn = lines.connect()
         conn.parser.unreader.unread(b"GET /health/live HTTP/1.1\r\nHost: attacker\r\nX-Pad: aaaa")
         begun = len(conn.parser.unreader.buf.getvalue())
         lines.far_ends[-1].send(b"\r\n\r\n" + b"x" * (begun - size))
-        receive(conn)
+        receive(lines, conn)
     victim = lines.connect()
     victim.parser.unreader.unread(b"GET /metrics HTTP/1.1\r\nHost: vic")
     lines.far_ends[-1].send(b"tim\r\n\r\n")
-    request, environ = receive(victim)
+    request, environ = receive(lines, victim)
     assert not is_recalled(request)
     assert (environ["PATH_INFO"], environ["HTTP_HOST"]) == ("/metrics", "victim")
 
@@ -269,10 +236,10 @@ TOKENS = st.sampled_from(
 
 @example(HEAD + b"abcd")
 @given(st.lists(TOKENS, max_size=12).map(b"".join))
-def test_whatever_comes_is_understood_the_third_time_as_it_was_the_first(data: bytes) -> None:
+def test_a_request_means_the_third_time_what_it_meant_the_first_time(data: bytes) -> None:
     lines = Lines()
     try:
-        first, second, third = (outcome(lambda: receive(lines.connect(ended=True), data)) for _ in range(3))
+        first, second, third = (outcome(lambda: receive(lines, lines.connect(ended=True), data)) for _ in range(3))
     finally:
         lines.close()
     assert first == second == third
@@ -286,6 +253,6 @@ def outcome(action: Callable[[], tuple[Any, dict[str, Any]]]) -> Any:
         return type(problem), str(problem)
     seen = {name: value for name, value in vars(request).items() if name not in {"unreader", "body", "cfg"}}
     body: object = None
-    with suppress(ParseException, NoMoreData):
+    with suppress(BrokenBodyError):
         body = environ["wsgi.input"].read(100)
     return seen, ours(environ), body, request.should_close(), request.unreader.buf.getvalue()

@@ -1,198 +1,257 @@
-"""What the worker does with connections, where the service as a whole would show it too late."""
+"""The worker's main loop and signals, and how its parts work together; the test takes the loop's turns."""
 
 from __future__ import annotations
 
 import logging
 import os
 import selectors
+import signal
 import socket
-import struct
-import threading
-import weakref
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from gunicorn.config import Config
 
 from config import Settings
 from config.active import activate
-from serving.wire import _send_to_slow_reader, is_whole
-from serving.worker import ProxyWorker
-from tests.support.concurrency import Nursery
-from tests.support.service import chunked, embed_request
+from serving.service import service_of
+from serving.worker import MOST_AT_ONCE, ProxyWorker
+from tests.serving.conftest import answers_in, received_by
+from tests.support.service import embed_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+class FakeService:
+    """Notes what the worker tells it."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def drain(self) -> None:
+        self.told.append("drain")
+
+    def hurry(self) -> None:
+        self.told.append("hurry")
+
+    def count_unread(self, status: int) -> None:
+        self.told.append(f"unread {status}")
+
+
+class FakePool:
+    """A thread pool whose threads never get to run; the test ends their work."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Any, Future[bool]]] = []
+
+    def submit(self, _: Callable[..., object], conn: Any) -> Future[bool]:
+        future: Future[bool] = Future()
+        self.given.append((conn, future))
+        return future
+
+
+class WorkerBench:
+    """A worker that has been set up as its process would, apart from signals and threads, and its clients."""
+
+    def __init__(self) -> None:
+        self.worker = ProxyWorker(1, os.getpid(), [], None, 30, Config(), logging.getLogger("worker"))
+        self.service = FakeService()
+        self.worker.wsgi = SimpleNamespace(extensions={"service": self.service})
+        self.worker.poller = selectors.DefaultSelector()
+        self.worker.tpool = self.pool = FakePool()
+        queue = self.worker.method_queue
+        queue.init()
+        self.worker.poller.register(queue.fileno(), selectors.EVENT_READ, queue.run_callbacks)
+        self.clients: list[socket.socket] = []
+
+    def client(self, sends: bytes = b"") -> socket.socket:
+        """Connect a client; the worker has accepted it, and its bytes have come."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = socket.create_connection(listener.getsockname(), 5)
+            self.clients.append(client)
+            client.sendall(sends)
+            listener.setblocking(False)  # as gunicorn's are
+            self.worker.accept(listener)
+        return client
+
+    def turn(self) -> None:
+        self.worker.wait_for_and_dispatch_events(1.0)
+
+    def close(self) -> None:
+        watched = [key.fileobj for key in self.worker.poller.get_map().values()]
+        held = [conn.sock for conn, _ in self.pool.given] + [conn.sock for conn in self.worker._acceptor.hand_out(99)]
+        for each in (*self.clients, *held, *watched):
+            if isinstance(each, socket.socket):
+                each.close()
+        self.worker.poller.close()
+        self.worker.method_queue.close()
+        self.worker.tmp.close()
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProxyWorker]:
-    """A worker that never runs: its main loop's work is done by the test."""
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
     monkeypatch.setattr("config.active._active", None)
     activate(Settings(max_concurrent_requests=1))
-    worker = ProxyWorker(1, os.getpid(), [], None, 30, Config(), logging.getLogger("worker"))
-    worker.poller = selectors.DefaultSelector()
-    yield worker
-    for conn in (*worker._silent, *worker._lingering, *worker._ready):
-        conn.close()
-    worker.poller.close()
-    worker.tmp.close()
+    bench = WorkerBench()
+    yield bench
+    bench.close()
 
 
-def connected(worker: ProxyWorker) -> socket.socket:
-    """Connect a client; the worker has accepted it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname(), 5)
-        listener.setblocking(False)  # as gunicorn's are
-        worker.accept(listener)
-    return client
+# The main loop
 
 
-def test_a_client_that_takes_nothing_of_its_answer_is_given_up(worker: ProxyWorker) -> None:
-    with connected(worker):
-        (conn,) = worker._silent
-        conn.attend(send_timeout=0.05)
-        with pytest.raises(BlockingIOError):
-            conn.sock.sendall(bytes(100_000_000))
+def test_a_request_gets_a_thread_on_the_turn_on_which_its_bytes_come(bench: WorkerBench) -> None:
+    client = bench.client(HEALTH)
+    bench.turn()
+    ((conn, _),) = bench.pool.given
+    assert conn.client == client.getsockname()
 
 
-def test_a_silent_connection_is_closed_when_patience_ends(worker: ProxyWorker) -> None:
-    with connected(worker) as client:
-        (conn,) = worker._silent
-        worker.murder_pending()
-        assert worker.nr_conns == 1
-        worker._silent[conn] = 0.0
-        worker.murder_pending()
-        assert (worker.nr_conns, worker._silent) == (0, {})
-        assert client.recv(1) == b""
+def test_a_turn_hands_out_a_few_requests_only(bench: WorkerBench) -> None:
+    for _ in range(MOST_AT_ONCE + 1):
+        bench.client(HEALTH)
+    bench.turn()
+    assert len(bench.pool.given) == MOST_AT_ONCE
+    bench.turn()
+    assert len(bench.pool.given) == MOST_AT_ONCE + 1
 
 
-def test_a_connection_that_has_been_served_leaves_nothing_for_the_collector(worker: ProxyWorker) -> None:
-    with connected(worker):
-        (conn,) = worker._silent
-        worker._on_first_byte(conn, conn.sock)
-        worker._ready.clear()
-        conn.attend(send_timeout=1.0)
-        worker._drop(conn)
-        ended = weakref.ref(conn)
-        del conn
-    assert ended() is None
+def test_the_surplus_is_answered_by_the_main_loop_and_the_service_is_told(bench: WorkerBench) -> None:
+    clients = [bench.client(embed_request("a")) for _ in range(40)]
+    while "unread 429" not in bench.service.told:
+        bench.turn()
+    refused = bench.service.told.count("unread 429")
+    assert bench.worker.nr_conns == len(clients) - refused
+    (answer,) = answers_in(received_by(clients[-1]))
+    assert answer.status == 429
 
 
-def test_a_worker_that_stops_waits_for_silent_connections_no_longer_than_for_idle_ones(worker: ProxyWorker) -> None:
-    with connected(worker):
-        worker._cap_keepalive(5.0)
-        assert list(worker._silent.values()) == [5.0]
+def test_the_surplus_is_refused_though_no_application_is_loaded_yet(bench: WorkerBench) -> None:
+    bench.worker.wsgi = None
+    clients = [bench.client(embed_request("a")) for _ in range(40)]
+    while bench.worker.nr_conns == len(clients):
+        bench.turn()
+    assert answers_in(received_by(clients[-1]))[0].status == 429
 
 
-def test_a_connection_that_lingers_is_closed_when_the_client_leaves_or_patience_ends(worker: ProxyWorker) -> None:
-    for ended_by_client in (True, False):
-        with connected(worker) as client:
-            (conn,) = worker._silent
-            worker._on_first_byte(conn, conn.sock)
-            worker._ready.clear()
-            worker.nr_conns -= 1
-            conn.close(graceful=True)
-            assert client.recv(1) == b""
-            client.sendall(b"late bytes")
-            worker.wait_for_and_dispatch_events(1.0)
-            assert worker.nr_conns == 1
-            if ended_by_client:
-                client.close()
-                worker.wait_for_and_dispatch_events(1.0)
-            else:
-                worker._lingering[conn] = 0.0
-                worker.murder_pending()
-            assert (worker.nr_conns, worker._lingering) == (0, {})
+def test_a_connection_that_its_thread_hands_back_is_kept_alive(bench: WorkerBench) -> None:
+    client = bench.client(HEALTH)
+    bench.turn()
+    conn, future = bench.pool.given.pop()
+    conn.prepare(1.0)
+    conn.sock.recv(len(HEALTH))
+    future.set_result(True)
+    bench.turn()
+    assert list(bench.worker.keepalived_conns) == [conn]
+    client.sendall(HEALTH)
+    bench.turn()
+    assert [given for given, _ in bench.pool.given] == [conn]
 
 
-def test_running_out_of_files_does_not_end_the_worker(worker: ProxyWorker) -> None:
-    class NoFiles:
-        def getsockname(self) -> tuple[str, int]:
-            return "127.0.0.1", 0
-
-        def accept(self) -> None:
-            raise OSError(24, "Too many open files")
-
-    worker.accept(NoFiles())  # type: ignore[arg-type]
-    assert worker.nr_conns == 0
-
-
-def test_a_crowd_is_taken_in_at_once_but_never_more_than_there_is_room_for(worker: ProxyWorker) -> None:
-    worker.worker_connections = 5
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        clients = [socket.create_connection(listener.getsockname(), 5) for _ in range(7)]
-        listener.setblocking(False)
-        worker.accept(listener)
-    assert worker.nr_conns == 5
-    for client in clients:
-        client.close()
+def test_a_connection_that_is_over_lingers_until_the_client_leaves(bench: WorkerBench) -> None:
+    client = bench.client(HEALTH)
+    bench.turn()
+    conn, future = bench.pool.given.pop()
+    conn.sock.recv(len(HEALTH))
+    future.set_result(False)
+    bench.turn()
+    assert client.recv(1) == b""
+    assert bench.worker.nr_conns == 1
+    client.close()
+    bench.turn()
+    assert bench.worker.nr_conns == 0
 
 
-def test_clients_that_only_leave_take_no_place_from_those_that_ask(worker: ProxyWorker) -> None:
-    clients = [connected(worker) for _ in range(20)]
-    first, *others = clients
-    first.sendall(embed_request("a"))
-    for client in others:
-        client.close()
-    for conn in list(worker._silent):
-        worker._on_first_byte(conn, conn.sock)
-    assert len(worker._ready) == 1
-    assert worker.nr_conns == 1
-    first.close()
+def test_a_place_is_free_again_once_its_thread_has_finished(bench: WorkerBench) -> None:
+    for _ in range(40):
+        bench.client(embed_request("a"))
+        bench.turn()
+        conn, future = bench.pool.given.pop()
+        conn.sock.recv(1000)
+        future.set_result(False)
+        bench.turn()
+    assert bench.service.told == []
 
 
-@pytest.mark.parametrize(
-    ("request_bytes", "whole"),
-    [
-        (embed_request("a"), True),
-        (embed_request("a")[:-1], False),
-        (embed_request("a") + b"P", False),
-        (chunked(b"{}"), False),
-        (b"POST / HTTP/1.1\r\nContent-Length: 2", False),
-        (b"POST / HTTP/1.1\r\ncontent-length:0\r\n\r\n", True),
-    ],
-)
-def test_a_whole_request_is_known_by_its_length(request_bytes: bytes, whole: bool) -> None:
-    assert is_whole(request_bytes) == whole
+def test_a_stopping_worker_waits_for_silent_connections_no_longer_than_for_idle_ones(bench: WorkerBench) -> None:
+    client = bench.client()
+    bench.worker.murder_pending()
+    assert bench.worker.nr_conns == 1
+    bench.worker._cap_keepalive(0.0)
+    bench.worker.murder_pending()
+    assert bench.worker.nr_conns == 0
+    assert client.recv(1) == b""
 
 
-def test_a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer(worker: ProxyWorker) -> None:
-    answer = bytes(6_000_000)
-    received = bytearray()
-    with connected(worker) as client, Nursery() as nursery:
-        (conn,) = worker._silent
-        conn.attend(send_timeout=0.2)
-        pace = threading.Event()
-
-        def read_slowly() -> None:
-            while len(received) < len(answer):
-                received.extend(client.recv(65_536))
-                pace.wait(0.02)
-
-        nursery.start(read_slowly)
-        _send_to_slow_reader(conn.sock, memoryview(answer))
-    assert bytes(received) == answer
+def test_a_worker_that_stops_or_keeps_too_many_connections_closes_each_with_its_response(bench: WorkerBench) -> None:
+    assert not bench.worker.must_close()
+    bench.worker.max_keepalived = 0
+    assert bench.worker.must_close()
+    bench.worker.max_keepalived = 1
+    bench.worker.alive = False
+    assert bench.worker.must_close()
 
 
-def test_a_client_that_drips_its_reading_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It always takes something in time, but would hold a thread for hours."""
+def test_a_request_is_answered_from_socket_to_socket(bench: WorkerBench) -> None:
+    class Context:
+        def __enter__(self) -> None: ...
+        def __exit__(self, *_: object) -> None: ...
 
-    class Dripping:
-        """Takes ten bytes a second of a sender that is patient for five."""
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        body: bytes = environ["wsgi.input"].read()
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
 
-        taken = 0
+    application.extensions = {}  # type: ignore[attr-defined]
+    application.app_context = Context  # type: ignore[attr-defined]
+    bench.worker.wsgi = application
+    client = bench.client(embed_request("a"))
+    client.shutdown(socket.SHUT_WR)
+    with ThreadPoolExecutor(1) as bench.worker.tpool:
+        bench.turn()
+    (answer,) = answers_in(client.recv(65_536))
+    assert answer.body == b'{"inputs": "a"}'
+    while bench.worker.nr_conns:
+        bench.turn()
 
-        def getsockopt(self, *_: int) -> bytes:
-            return struct.pack("ll", 5, 0)
 
-        def send(self, data: memoryview) -> int:
-            self.taken += 10
-            return 10
+# Signals
 
-    client = Dripping()
-    monkeypatch.setattr("serving.wire.time.monotonic", lambda: client.taken / 10)
-    monkeypatch.setattr("serving.wire._unread", lambda sock: 1_000_000 - client.taken)
-    with pytest.raises(BlockingIOError, match="too slowly"):
-        _send_to_slow_reader(client, memoryview(bytes(1_000_000)))  # type: ignore[arg-type]
-    assert client.taken == 550  # five seconds, and five more for each 100,000 bytes
+
+def test_sigterm_drains_the_service_once(bench: WorkerBench) -> None:
+    for _ in range(2):
+        bench.worker.handle_exit(signal.SIGTERM, None)
+    assert bench.service.told == ["drain"]
+    assert not bench.worker.alive
+
+
+def test_sigterm_before_the_application_is_loaded_stops_the_worker(bench: WorkerBench) -> None:
+    bench.worker.wsgi = None
+    bench.worker.handle_exit(signal.SIGTERM, None)
+    assert not bench.worker.alive
+
+
+def test_the_first_of_sigint_and_sigquit_ends_the_process_and_the_second_changes_nothing(bench: WorkerBench) -> None:
+    with pytest.raises(SystemExit) as ended:
+        bench.worker.handle_quit(signal.SIGINT, None)
+    bench.worker.handle_quit(signal.SIGQUIT, None)
+    assert ended.value.code == 0
+    assert bench.service.told == ["hurry"]
+    assert not bench.worker.alive
+
+
+# The service behind the application
+
+
+def test_an_application_that_is_not_loaded_has_no_service() -> None:
+    assert service_of(None) is None
+    assert service_of(SimpleNamespace(extensions={})) is None
+
+
+def test_the_service_is_found_in_the_applications_extensions(bench: WorkerBench) -> None:
+    assert service_of(bench.worker.wsgi) is bench.service

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import app
-from app import Proxy, create_app
-from config import Settings, SettingsError
+from app import create_app
+from config import Settings, SettingsError, __version__
 from config.active import activate, active, read_again
 from tests.support.service import eventually
-from tests.support.stub_upstream import StubUpstream, vector_for
+from tests.support.upstream import ScriptedUpstream, TeiForm, vector_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,39 +22,41 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from wiring.service import Service
+
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[StubUpstream]:
-    with StubUpstream(info={"model_id": "stub", "max_client_batch_size": 8}) as upstream:
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream(TeiForm({"model_id": "stub", "max_client_batch_size": 8})) as upstream:
         yield upstream
 
 
 @pytest.fixture
-def running(upstream: StubUpstream) -> Iterator[Flask]:
+def running(upstream: ScriptedUpstream) -> Iterator[Flask]:
     flask = create_app(Settings(inference_url=(upstream.url,)))
-    proxy: Proxy = flask.extensions["proxy"]
-    proxy.start()
+    service: Service = flask.extensions["service"]
+    service.start()
     yield flask
-    proxy.stop()
+    service.stop()
 
 
 # Composition
 
 
-def test_an_app_serves_once_its_proxy_has_started(running: Flask) -> None:
+def test_an_app_serves_once_its_service_has_started(running: Flask) -> None:
     response = running.test_client().post("/embed", json={"inputs": ["a", "b"]})
     assert response.data == b"[" + vector_for("a") + b"," + vector_for("b") + b"]"
 
 
 def test_the_limits_follow_what_the_upstream_says(running: Flask) -> None:
-    proxy: Proxy = running.extensions["proxy"]
+    service: Service = running.extensions["service"]
     assert running.test_client().get("/health/ready").status_code == 200
-    eventually(lambda: proxy.queue.limits.max_batch_size == 8)
+    eventually(lambda: service.capacity.batch_size == 8)
 
 
-def test_a_draining_proxy_is_not_ready_but_serves_what_still_comes(running: Flask) -> None:
+def test_a_draining_service_is_not_ready_but_serves_what_still_comes(running: Flask) -> None:
     client = running.test_client()
-    running.extensions["proxy"].drain()
+    running.extensions["service"].drain()
     assert client.get("/health/ready").status_code == 503
     assert client.get("/health/live").status_code == 200
     response = client.post("/embed", json={"input": "a"})
@@ -62,13 +64,13 @@ def test_a_draining_proxy_is_not_ready_but_serves_what_still_comes(running: Flas
     assert response.headers["X-Batch-Reason"] == "drain"
 
 
-def test_a_stopped_proxy_refuses_and_leaves_no_thread(upstream: StubUpstream) -> None:
+def test_a_stopped_service_refuses_and_leaves_no_thread(upstream: ScriptedUpstream) -> None:
     before = set(threading.enumerate())
     flask = create_app(Settings(inference_url=(upstream.url,)))
-    proxy: Proxy = flask.extensions["proxy"]
-    proxy.start()
+    service: Service = flask.extensions["service"]
+    service.start()
     assert flask.test_client().post("/embed", json={"input": "a"}).status_code == 200
-    proxy.stop()
+    service.stop()
     response = flask.test_client().post("/embed", json={"input": "a"})
     assert response.status_code == 503
     assert "Retry-After" in response.headers
@@ -81,16 +83,16 @@ def test_an_upstream_is_needed() -> None:
         create_app(Settings())
 
 
-def test_several_upstreams_take_as_many_batches_each(upstream: StubUpstream) -> None:
+def test_several_upstreams_take_as_many_batches_each(upstream: ScriptedUpstream) -> None:
     urls = (upstream.url, upstream.url.replace("127.0.0.1", "localhost"))
-    proxy = create_app(Settings(inference_url=urls, max_inflight_batches=3)).extensions["proxy"]
-    assert proxy.queue.limits.max_inflight_batches == 6
-    assert proxy.fleet.check(1.0) == dict.fromkeys(urls, True)
-    proxy.start()
-    proxy.stop()
+    service = create_app(Settings(inference_url=urls, max_inflight_batches=3)).extensions["service"]
+    assert service.capacity.batches(0.0) == 6
+    assert service.readiness.check(1.0) == dict.fromkeys(urls, True)
+    service.start()
+    service.stop()
 
 
-def test_both_timings_can_be_chosen(upstream: StubUpstream) -> None:
+def test_both_timings_can_be_chosen(upstream: ScriptedUpstream) -> None:
     for timing in ("fixed", "adaptive"):
         create_app(Settings(inference_url=(upstream.url,), batch_timing=timing))
 
@@ -110,10 +112,10 @@ def forgotten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_an_app_takes_the_settings_in_force(forgotten: Path) -> None:
     activate(Settings(inference_url=("http://127.0.0.1:9",), max_concurrent_requests=77))
-    assert create_app().extensions["proxy"].queue.limits.max_calls == 77
+    assert create_app().extensions["service"].limits.max_calls == 77
 
 
-def test_settings_that_nobody_has_read_are_read(forgotten: Path) -> None:
+def test_settings_that_were_not_read_yet_are_read(forgotten: Path) -> None:
     forgotten.write_text("max_batch_size = 7", encoding="utf-8")
     assert active().max_batch_size == 7
 
@@ -192,4 +194,4 @@ def test_help_and_version_print_and_leave(flag: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as left:
         app.main([flag])
     assert left.value.code == 0
-    assert ("--max-batch-size" if flag == "--help" else app.__version__) in capsys.readouterr().out
+    assert ("--max-batch-size" if flag == "--help" else __version__) in capsys.readouterr().out

@@ -153,7 +153,7 @@ def test_items_beyond_the_queues_limit_are_refused_all_together(
     with edge_with(max_queued_items=3) as edge:
         refused(edge.post({"inputs": ["a", "b", "c", "d"]}), 429, "Overloaded")
         assert edge.upstream.batches == []
-        assert edge.queue.queued_items == edge.queue.calls == 0
+        assert edge.service.queue.queued_items == edge.service.queue.calls == 0
 
 
 def test_a_big_request_is_split_and_put_together_in_order(

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import pytest
 
+from api.apis.fields import MAX_OPTION_BYTES, MAX_TOKEN_ID
+from api.apis.native import NativeApi
+from api.apis.query import Bounds, Query
+from api.apis.table import api_of, read_embed
+from api.apis.tei import TeiApi
 from api.error_forms import RequestError
-from api.schemas import MAX_OPTION_BYTES, MAX_TOKEN_ID, EmbedQuery, load_embed_query
-from batching import BatchKey
+from batching import BatchKey, Call, Options, Task
 
 
-def load(body: dict[str, object]) -> EmbedQuery:
-    return load_embed_query(body, 1000)
+def load(body: dict[str, object]) -> Query:
+    return read_embed(body, Bounds(items=1000))
 
 
-def options(**members: object) -> bytes:
+def options(**members: object) -> Options:
     return load({"inputs": "a", **members}).key.options
+
+
+def answer(body: dict[str, object], *results: bytes) -> bytes:
+    query = load(body)
+    call = Call(query.items, query.key, 0.0)
+    call.fill(0, list(results))
+    return query.answer(call)
 
 
 def refusal(body: dict[str, object], status: int = 422) -> str:
@@ -31,23 +42,25 @@ def refusal(body: dict[str, object], status: int = 422) -> str:
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
-        ({"normalize": False}, b',"normalize":false'),
-        ({"truncate": True}, b',"truncate":true'),
-        ({"truncate": False}, b',"truncate":false'),
-        ({"truncation_direction": "Left"}, b',"truncation_direction":"Left"'),
-        ({"truncation_direction": "left"}, b',"truncation_direction":"Left"'),
-        ({"prompt_name": "query"}, b',"prompt_name":"query"'),
-        ({"prompt_name": ""}, b',"prompt_name":""'),
-        ({"dimensions": 64}, b',"dimensions":64'),
-        ({"model": "m"}, b',"model":"m"'),
-        ({"user": {"b": [1, None], "a": 0.5}}, b',"user":{"a":0.5,"b":[1,null]}'),
-        ({"unknown": None}, b',"unknown":null'),
-        ({"": 1}, b',"":1'),
-        ({"x": "ü\n"}, ',"x":"ü\\n"'.encode()),
-        ({"x": 10**30}, b',"x":1000000000000000000000000000000'),
+        ({"normalize": False}, Options(normalize=False)),
+        ({"truncate": True}, Options(truncate=True)),
+        ({"truncate": False}, Options(truncate=False)),
+        ({"truncation_direction": "Left"}, Options(truncation_direction="left")),
+        ({"truncation_direction": "left"}, Options(truncation_direction="left")),
+        ({"prompt_name": "query"}, Options(prompt_name="query")),
+        ({"prompt_name": ""}, Options(prompt_name="")),
+        ({"dimensions": 64}, Options(dimensions=64)),
+        ({"model": "m"}, Options(more=(("model", b'"m"'),))),
+        ({"user": {"b": [1, None], "a": 0.5}}, Options(more=(("user", b'{"a":0.5,"b":[1,null]}'),))),
+        ({"unknown": None}, Options(more=(("unknown", b"null"),))),
+        ({"": 1}, Options(more=(("", b"1"),))),
+        ({"x": "ü\n"}, Options(more=(("x", '"ü\\n"'.encode()),))),
+        ({"x": 10**30}, Options(more=(("x", b"1000000000000000000000000000000"),))),
+        ({"z": 1, "a": 2, "normalize": False}, Options(normalize=False, more=(("a", b"2"), ("z", b"1")))),
+        ({"more": 1, "options": 2}, Options(more=(("more", b"1"), ("options", b"2")))),
     ],
 )
-def test_every_option_that_may_change_the_result_joins_the_key(members: dict[str, object], expected: bytes) -> None:
+def test_every_option_that_may_change_the_result_joins_the_key(members: dict[str, object], expected: Options) -> None:
     assert options(**members) == expected
 
 
@@ -64,7 +77,7 @@ def test_every_option_that_may_change_the_result_joins_the_key(members: dict[str
     ],
 )
 def test_options_that_say_what_holds_anyway_share_the_plain_key(members: dict[str, object]) -> None:
-    assert load({"input": "a", **members}).key == load({"inputs": ["a", "b"]}).key == BatchKey("/embed")
+    assert load({"input": "a", **members}).key == load({"inputs": ["a", "b"]}).key == BatchKey(Task.EMBED)
 
 
 def test_the_order_of_options_does_not_matter() -> None:
@@ -77,12 +90,26 @@ def test_different_values_never_share_a_key() -> None:
     assert len({options(x=value) for value in values}) == len(values)
 
 
-def test_the_shape_says_how_to_answer() -> None:
-    assert load({"input": "a"}).shape == "one"
-    assert load({"input": [1, 2]}).shape == "one"
-    assert load({"input": ["a"]}).shape == "many"
-    assert load({"input": [[1, 2]]}).shape == "many"
-    assert load({"inputs": "a"}).shape == load({"inputs": ["a"]}).shape == "tei"
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"input": "a"}, b'{"embedding":[1]}'),
+        ({"input": [1, 2]}, b'{"embedding":[1]}'),
+        ({"input": ["a"]}, b'{"embeddings":[[1]]}'),
+        ({"input": [[1, 2]]}, b'{"embeddings":[[1]]}'),
+        ({"inputs": "a"}, b"[[1]]"),
+        ({"inputs": ["a"]}, b"[[1]]"),
+    ],
+)
+def test_the_body_says_in_which_form_the_answer_is_due(body: dict[str, object], expected: bytes) -> None:
+    assert answer(body, b"[1]") == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "api"), [("/embed", TeiApi), ("/embed/x", TeiApi), ("/", NativeApi), ("", NativeApi), ("/v1/x", NativeApi)]
+)
+def test_errors_take_the_form_of_the_api_that_the_path_belongs_to(path: str, api: type) -> None:
+    assert isinstance(api_of(path), api)
 
 
 # Refusals

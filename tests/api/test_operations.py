@@ -21,7 +21,7 @@ def test_ready_while_the_upstream_answers(edge: Edge, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
 def test_not_ready_while_the_upstream_does_not_answer(edge: Edge, path: str) -> None:
-    edge.health.ready = False
+    edge.upstream.healthy = False
     response = edge.client.get(path)
     assert response.status_code == 503
     assert response.json == {
@@ -33,15 +33,15 @@ def test_not_ready_while_the_upstream_does_not_answer(edge: Edge, path: str) -> 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
 def test_not_ready_while_draining(edge: Edge, path: str) -> None:
-    edge.draining = True
+    edge.service.drain()
     response = edge.client.get(path)
     assert response.status_code == 503
     assert response.json == {"status": "not ready", "reason": "the service is shutting down"}
 
 
 def test_alive_whatever_the_upstream_does(edge: Edge) -> None:
-    edge.health.ready = False
-    edge.draining = True
+    edge.upstream.healthy = False
+    edge.service.drain()
     response = edge.client.get("/health/live")
     assert (response.status_code, response.json) == (200, {"status": "alive"})
 
