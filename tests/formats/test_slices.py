@@ -8,8 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batching.errors import UpstreamProtocolError
-from formats.slices import split_vectors
+from formats.slices import NotVectorsError, split_vectors
 
 numbers = st.one_of(
     st.integers(),
@@ -81,7 +80,7 @@ near_misses = st.text('[],0123.eE+- \ntrulN"{}:', max_size=12).map(lambda inner:
 def test_exactly_what_is_vectors_of_numbers_is_taken(body: str) -> None:
     try:
         split_vectors(body.encode(), 2)
-    except UpstreamProtocolError:
+    except NotVectorsError:
         taken = False
     else:
         taken = True
@@ -92,11 +91,30 @@ def test_exactly_what_is_vectors_of_numbers_is_taken(body: str) -> None:
     "body", [b"", b"\xff", b"\xef\xbb\xbf[[1]]", b"[[1]]x", b"[[1]", b"[[1]][[1]]", b"[" * 100_000, b"[[1\x00]]"]
 )
 def test_what_is_no_json_document_is_refused(body: bytes) -> None:
-    with pytest.raises(UpstreamProtocolError, match="not a JSON array"):
+    with pytest.raises(NotVectorsError, match="not a JSON array"):
         split_vectors(body, 1)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_wrong_count_gives_nobody_a_vector(count: int) -> None:
-    with pytest.raises(UpstreamProtocolError, match=f"2 vectors for {count} inputs"):
+def test_a_wrong_count_gives_no_vector_at_all(count: int) -> None:
+    with pytest.raises(NotVectorsError, match=f"2 vectors for {count} inputs"):
         split_vectors(b"[[1],[2]]", count)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"[[1],[2,3]]", "mixes vectors of different dimensions"),
+        (b"[[1,2],[3]]", "mixes vectors of different dimensions"),
+        (b"[[1],2]", "not a vector of numbers"),
+        (b"[[1],[null]]", "not a vector of numbers"),
+        (b'[[1],["a"]]', "not a vector of numbers"),
+        (b"[[ ],[ ]]", "not a vector of numbers"),
+        (b"[[1],[[2]]]", "not a vector of numbers"),
+        (b'{"a": 1}', "not a JSON array"),
+    ],
+)
+def test_a_refused_reply_says_why_and_is_a_value_error(body: bytes, why: str) -> None:
+    with pytest.raises(NotVectorsError, match=why) as raised:
+        split_vectors(body, 2)
+    assert isinstance(raised.value, ValueError)

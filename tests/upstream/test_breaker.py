@@ -2,88 +2,132 @@
 
 from __future__ import annotations
 
-from upstream.breaker import Breaker, Window
+import pytest
+
+from upstream.breaker import Breaker, State
 
 
 def failed(breaker: Breaker, times: int, now: float) -> list[bool]:
     return [breaker.failed(now) for _ in range(times)]
 
 
+def opened(now: float) -> Breaker:
+    """Return a breaker that opens at this moment for the first time."""
+    breaker = Breaker()
+    assert failed(breaker, Breaker.FAILURES, now)[-1]
+    return breaker
+
+
 def test_it_opens_after_five_failures_in_a_row_and_not_before() -> None:
     breaker = Breaker()
     assert failed(breaker, 4, 0.0) == [False] * 4
     breaker.succeeded()
-    assert failed(breaker, 5, 0.0) == [False] * 4 + [True]
-    assert not breaker.is_closed
-    assert breaker.until == 1.0
-
-
-def test_when_its_time_is_over_one_batch_tries_it() -> None:
-    breaker = Breaker()
-    failed(breaker, 5, 0.0)
-    assert not breaker.wants_probe(0.99)
-    assert breaker.wants_probe(1.0)
-    breaker.probe()
-    assert not breaker.wants_probe(1.0)
-    breaker.succeeded()
+    assert failed(breaker, 4, 0.0) == [False] * 4
     assert breaker.is_closed
-    assert failed(breaker, 5, 2.0)[-1]
-    assert breaker.until == 3.0
+    assert breaker.failed(0.0)
+    assert (breaker.state, breaker.is_closed, breaker.until) == (State.OPEN, False, 1.0)
+
+
+@pytest.mark.parametrize(("since", "wants_probe"), [(0.0, False), (0.999, False), (1.0, True), (100.0, True)])
+def test_it_wants_a_probe_from_the_moment_its_time_is_over(since: float, wants_probe: bool) -> None:
+    assert opened(8.0).wants_probe(8.0 + since) is wants_probe
+
+
+def test_a_closed_one_wants_no_probe() -> None:
+    assert not Breaker().wants_probe(1e9)
+
+
+def test_one_batch_tries_it_and_closes_it() -> None:
+    breaker = opened(0.0)
+    breaker.probe()
+    assert breaker.state is State.HALF_OPEN
+    assert not breaker.wants_probe(1e9)
+    breaker.succeeded()
+    assert breaker.state is State.CLOSED
+    assert failed(breaker, 5, 2.0) == [False] * 4 + [True]
 
 
 def test_each_failed_probe_doubles_its_time_up_to_a_limit() -> None:
-    breaker = Breaker()
-    failed(breaker, 5, 0.0)
+    breaker = opened(0.0)
     pauses = []
     for _ in range(6):
         now = breaker.until
         breaker.probe()
         assert breaker.failed(now)
+        assert breaker.state is State.OPEN
         pauses.append(breaker.until - now)
     assert pauses == [2.0, 4.0, 8.0, 16.0, 16.0, 16.0]
 
 
+def test_success_forgets_how_long_it_was_open() -> None:
+    breaker = opened(10.0)
+    breaker.probe()
+    breaker.failed(11.0)
+    breaker.succeeded()
+    assert failed(breaker, 5, 20.0)[-1]
+    assert breaker.until == 20.0 + Breaker.FIRST
+
+
 def test_failures_of_calls_from_before_do_not_prolong_it() -> None:
-    breaker = Breaker()
-    failed(breaker, 5, 0.0)
+    breaker = opened(0.0)
     assert failed(breaker, 5, 0.5) == [False] * 5
     assert breaker.until == 1.0
 
 
+def test_the_success_of_a_call_from_before_closes_it() -> None:
+    breaker = opened(0.0)
+    breaker.succeeded()
+    assert breaker.is_closed
+
+
 def test_a_probe_that_says_nothing_leaves_room_for_another() -> None:
-    breaker = Breaker()
-    failed(breaker, 5, 0.0)
+    breaker = opened(0.0)
     breaker.probe()
-    breaker.left()
+    breaker.ignore()
+    assert breaker.state is State.OPEN
     assert breaker.wants_probe(1.0)
 
 
-def test_who_was_seen_to_answer_is_tried_at_once() -> None:
+@pytest.mark.parametrize("times", [0, 4, 5])
+def test_what_says_nothing_changes_no_other_state(times: int) -> None:
     breaker = Breaker()
+    failed(breaker, times, 0.0)
+    before = repr(breaker)
+    breaker.ignore()
+    assert repr(breaker) == before
+
+
+@pytest.mark.parametrize("opened_at", [-10.0, 0.0, 10.0])
+def test_an_upstream_that_was_seen_to_answer_is_tried_at_once(opened_at: float) -> None:
+    breaker = opened(opened_at)
+    breaker.readmit()
+    assert breaker.wants_probe(opened_at)
+
+
+def test_being_seen_to_answer_changes_nothing_for_a_closed_one() -> None:
+    breaker = Breaker()
+    failed(breaker, 4, 0.0)
     breaker.readmit()
     assert breaker.is_closed
-    failed(breaker, 5, 10.0)
+    assert breaker.failed(0.0)
+
+
+def test_being_seen_to_answer_during_a_probe_lets_no_second_probe_start() -> None:
+    breaker = opened(0.0)
+    breaker.probe()
     breaker.readmit()
-    assert breaker.wants_probe(10.0)
+    assert not breaker.wants_probe(1e9)
 
 
-def test_the_window_halves_once_for_all_calls_under_way_and_grows_by_one_for_each_windowful() -> None:
-    window = Window(8)
-    for _ in range(3):
-        window.cut(sent_at=0.0, now=1.0)
-    assert window.size == 4
-    window.cut(sent_at=1.5, now=2.0)
-    assert window.size == 2
-    for _ in range(3):
-        window.grow()
-    assert window.size == 3
-    for _ in range(100):
-        window.grow()
-    assert window.size == 8
-
-
-def test_the_window_never_closes() -> None:
-    window = Window(1)
-    for now in range(5):
-        window.cut(sent_at=now, now=now)
-    assert window.size == 1
+def test_it_says_its_state() -> None:
+    breaker = Breaker()
+    said = [repr(breaker)]
+    failed(breaker, 5, 0.5)
+    said.append(repr(breaker))
+    breaker.probe()
+    said.append(repr(breaker))
+    assert said == [
+        "<Breaker closed, 0 failures in a row>",
+        "<Breaker open until 1.500, 5 failures in a row>",
+        "<Breaker half open, 5 failures in a row>",
+    ]

@@ -9,8 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batching.errors import UpstreamBroke, UpstreamProtocolError
-from tests.support.chaos import chunked, framed, head
-from upstream.http_reply import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TEXT_BYTES, Reply, ReplyReader
+from tests.support.upstream.framing import chunked, framed, head
+from upstream.http_reply import (
+    AWAITING,
+    BEGUN,
+    COMPLETE,
+    HEAD_READ,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_TEXT_BYTES,
+    Ending,
+    Progress,
+    Reply,
+    ReplyReader,
+)
 
 BODY = b'[[0.25,"not looked at"]]'
 PROPER = {
@@ -37,9 +49,9 @@ def test_a_reply_is_the_same_in_whatever_pieces_it_comes(data: bytes, cuts: list
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     pieces = [data[start:stop] for start, stop in itertools.pairwise(places) if start < stop]
     reader = read(*pieces[:-1])
-    assert not reader.complete
+    assert reader.progress is not COMPLETE
     reader.feed(pieces[-1])
-    assert reader.complete
+    assert reader.progress is COMPLETE
     assert reader.reusable
     assert reader.reply().body == BODY
     assert "x-sum" not in reader.reply().headers
@@ -58,7 +70,7 @@ def test_the_status_and_the_headers_are_told() -> None:
 def test_one_reply_after_the_other_is_read_on_a_connection() -> None:
     reader = read(framed(b"first", 503, "Retry-After: 1"))
     reader.expect(1000)
-    assert not reader.complete
+    assert reader.progress is not COMPLETE
     reader.feed(framed(b"second"))
     assert reader.reply() == Reply(200, {"content-type": "application/json", "content-length": "6"}, b"second")
     assert reader.reusable
@@ -103,7 +115,7 @@ def test_chunks_are_refused_when_there_are_too_many() -> None:
 
 def test_headers_may_take_so_much_and_no_more() -> None:
     rest = len(head(200, "X: ", "Content-Length: 0"))
-    assert read(head(200, "X: " + "x" * (MAX_HEAD_BYTES - rest), "Content-Length: 0")).complete
+    assert read(head(200, "X: " + "x" * (MAX_HEAD_BYTES - rest), "Content-Length: 0")).progress is COMPLETE
     with pytest.raises(UpstreamProtocolError, match="too much beside"):
         read(head(200, "X: " + "x" * MAX_HEAD_BYTES)[:-2])
     with pytest.raises(UpstreamProtocolError, match="too many headers"):
@@ -114,14 +126,14 @@ def test_headers_may_take_so_much_and_no_more() -> None:
 
 def test_there_may_be_so_many_headers_and_no_more() -> None:
     fields = [f"X-{number}: x" for number in range(MAX_HEADERS - 1)]
-    assert read(head(200, "Content-Length: 0", *fields)).complete
+    assert read(head(200, "Content-Length: 0", *fields)).progress is COMPLETE
     with pytest.raises(UpstreamProtocolError, match="too many headers"):
         read(head(200, "Content-Length: 0", *fields, "X: x"))
 
 
 def test_trailers_may_not_go_on_and_on() -> None:
     start = head(200, "Transfer-Encoding: chunked") + b"2\r\n[]\r\n0\r\n"
-    assert read(start + b"X: y\r\n\r\n").complete
+    assert read(start + b"X: y\r\n\r\n").progress is COMPLETE
     with pytest.raises(UpstreamProtocolError, match="too much beside"):
         read(start + b"X: ", *[b"y" * 1000] * (MAX_HEAD_BYTES // 1000 + 1))
 
@@ -169,14 +181,14 @@ def test_a_connection_that_ends_early_breaks_the_reply() -> None:
         reader = read(whole[:length])
         with pytest.raises(UpstreamBroke):
             reader.end()
-        assert not reader.complete
+        assert reader.progress is not COMPLETE
 
 
 def test_a_text_may_end_with_its_connection() -> None:
     reader = read(head(503, "Retry-After: 3"), b"busy")
-    assert not reader.complete
+    assert reader.progress is not COMPLETE
     reader.end()
-    assert reader.complete
+    assert reader.progress is COMPLETE
     assert reader.reply() == Reply(503, {"retry-after": "3"}, b"busy")
     assert not reader.reusable
 
@@ -189,7 +201,7 @@ def test_half_a_text_is_none() -> None:
 
 def test_a_text_is_cut_where_it_gets_too_long() -> None:
     reader = read(head(500), b"x" * MAX_TEXT_BYTES, b"y")
-    assert reader.complete
+    assert reader.progress is COMPLETE
     assert not reader.reusable
     assert reader.reply().body == b"x" * MAX_TEXT_BYTES
 
@@ -198,12 +210,50 @@ def test_a_status_counts_though_its_text_cannot_be_read() -> None:
     reader = read(head(429, "Transfer-Encoding: chunked", "Retry-After: 2"))
     with pytest.raises(UpstreamProtocolError):
         reader.feed(b"nonsense")
-    reply = reader.reply_in_spite()
+    reply = reader.partial_reply()
     assert reply is not None
     assert (reply.status, reply.headers["retry-after"], reply.body) == (429, "2", b"")
 
 
 def test_a_200_counts_only_with_its_body() -> None:
-    assert read(framed(BODY)[:-1]).reply_in_spite() is None
-    assert read(b"HTTP/1.1 429 ").reply_in_spite() is None
-    assert read(framed(BODY)[:-1], max_bytes=None).reply_in_spite() is not None
+    assert read(framed(BODY)[:-1]).partial_reply() is None
+    assert read(b"HTTP/1.1 429 ").partial_reply() is None
+    assert read(framed(BODY)[:-1], max_bytes=None).partial_reply() is not None
+
+
+PLACES = [
+    ((), AWAITING, Ending.BROKEN),
+    ((b"HTTP/1.1 ",), BEGUN, Ending.BROKEN),
+    ((head(103, "Link: </x>"),), BEGUN, Ending.BROKEN),
+    ((head(503, "Content-Length: 4")[:-1],), BEGUN, Ending.BROKEN),
+    ((head(503, "Content-Length: 4"),), HEAD_READ, Ending.STATUS_IS_ENOUGH),
+    ((head(200, "Content-Length: 4"), b"[[1"), HEAD_READ, Ending.BROKEN),
+    ((framed(BODY),), COMPLETE, Ending.WHOLE),
+]
+
+
+@pytest.mark.parametrize(("pieces", "progress", "ending"), PLACES)
+def test_a_reader_says_how_far_a_reply_is_and_what_it_is_worth(
+    pieces: tuple[bytes, ...], progress: Progress, ending: Ending
+) -> None:
+    reader = read(*pieces)
+    assert (reader.progress, reader.ending) == (progress, ending)
+
+
+def test_the_next_reply_is_awaited_anew() -> None:
+    reader = read(framed(BODY))
+    reader.expect(1000)
+    assert (reader.progress, reader.ending) == (AWAITING, Ending.BROKEN)
+
+
+@pytest.mark.parametrize(
+    "body", [framed(b"no", 429), head(429) + b"x" * 2 * MAX_TEXT_BYTES], ids=["whole", "longer than is read"]
+)
+def test_a_status_counts_though_its_head_is_too_long(body: bytes) -> None:
+    fields = "\r\n".join(f"X-{number}: x" for number in range(MAX_HEADERS + 1)).encode()
+    reader = read()
+    with pytest.raises(UpstreamProtocolError, match="too many headers"):
+        reader.feed(body.replace(b"\r\n", b"\r\n" + fields + b"\r\n", 1))
+    reply = reader.partial_reply()
+    assert reply is not None
+    assert (reply.status, reply.body, reader.reusable) == (429, b"", False)

@@ -1,288 +1,257 @@
-"""The monitor knows whether the upstream answers, and adapts our limits to those it tells."""
+"""The monitor knows whether the upstream answers, reads its limits when it comes up, and looks again when in doubt."""
 
 from __future__ import annotations
 
+import logging
 import threading
-from itertools import islice
 
 import pytest
 
-from batching import CallReport, Observer, ProxyError
-from batching.errors import UpstreamError, UpstreamRejected, UpstreamTimeout
+from batching import ProxyError
+from batching.errors import NoUpstream, UpstreamBroke, UpstreamError, UpstreamRejected, UpstreamTimeout
 from tests.support.concurrency import Nursery
-from tests.support.fakes import FakeClock, limits_of
-from upstream.endpoint import UpstreamInfo
+from tests.upstream.monitor_bench import URL, MonitorBench
+from upstream.dialects.dialect import UpstreamInfo
 from upstream.monitor import (
     FIRST_RETRY,
     LAST_RETRY,
+    PROBE_TIMEOUT,
     SHORTEST_PERIOD,
     WELL_PERIOD,
-    Clamp,
-    Fleet,
-    UpstreamMonitor,
-    clamped,
 )
-
-NOTHING_TOLD = UpstreamInfo(None, None, None)
-
-
-class FakeProbed:
-    """An upstream that says what it is told to say, and counts how often it is asked."""
-
-    url = "http://upstream"
-
-    def __init__(self) -> None:
-        self.healthy = True
-        self.told: UpstreamInfo | None = UpstreamInfo("model", 32, 512)
-        self.probes = 0
-        self.probed = threading.Semaphore(0)
-
-    def is_healthy(self, timeout: float) -> bool:
-        self.probes += 1
-        self.probed.release()
-        return self.healthy
-
-    def info(self, timeout: float) -> UpstreamInfo | None:
-        return self.told
-
-
-class Bench:
-    """A monitor and what it works with."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.upstream = FakeProbed()
-        self.limits = limits_of()
-        self.clamp = Clamp(self.limits, limits_of())
-        self.monitor = UpstreamMonitor(self.upstream, self.clamp, self.clock)
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
-
-
-def report_of(error: ProxyError | None, upstream: str = "http://upstream") -> CallReport:
-    return CallReport(upstream, 1, "full", None, 0.1, error)
+def bench() -> MonitorBench:
+    return MonitorBench()
 
 
 # Readiness
 
 
-def test_nobody_is_ready_before_the_first_look(bench: Bench) -> None:
+def test_an_upstream_is_not_ready_before_the_first_look(bench: MonitorBench) -> None:
     assert not bench.monitor.ready
+    assert bench.monitor.url == URL
 
 
-def test_readiness_follows_the_upstream(bench: Bench) -> None:
-    for healthy in (False, True, True, False, True):
-        bench.upstream.healthy = healthy
-        bench.clock.sleep(1)
-        assert bench.monitor.check(max_age=0.5) is healthy
-        assert bench.monitor.ready is healthy
+def test_readiness_follows_the_upstream_and_observers_are_told_of_changes(bench: MonitorBench) -> None:
+    health = [False, True, True, False, True]
+    assert bench.check_each(*health) == health
+    assert bench.monitor.ready
+    assert bench.observer.states == [(URL, True), (URL, False), (URL, True)]
 
 
-def test_a_fresh_answer_is_used_again(bench: Bench) -> None:
-    bench.monitor.check(max_age=1)
+def test_probes_and_questions_have_the_same_short_time(bench: MonitorBench) -> None:
+    bench.monitor.check(0.0)
+    assert (bench.upstream.probes, bench.upstream.questions) == ([PROBE_TIMEOUT], [PROBE_TIMEOUT])
+
+
+@pytest.mark.parametrize(("age", "probes"), [(0.9, 1), (1.0, 1), (1.001, 2)])
+def test_an_answer_is_used_again_up_to_the_age_that_is_allowed(bench: MonitorBench, age: float, probes: int) -> None:
+    bench.monitor.check(max_age=1.0)
     bench.upstream.healthy = False
-    bench.clock.sleep(0.9)
-    assert bench.monitor.check(max_age=1)
-    bench.clock.sleep(0.2)
-    assert not bench.monitor.check(max_age=1)
-    assert bench.upstream.probes == 2
+    bench.clock.time += age
+    assert bench.monitor.check(max_age=1.0) is (probes == 1)
+    assert bench.probes == probes
 
 
-def test_many_who_ask_at_once_share_one_probe(bench: Bench) -> None:
+def test_many_threads_that_ask_at_once_share_one_probe(bench: MonitorBench) -> None:
     with Nursery() as nursery:
         for _ in range(16):
             nursery.start(bench.monitor.check, 1.0)
-    assert bench.upstream.probes == 1
+    assert bench.probes == 1
 
 
 # Limits
 
 
-def test_limits_are_lowered_to_what_the_upstream_takes(bench: Bench) -> None:
-    bench.upstream.told = UpstreamInfo("model", 8, 20)
-    bench.monitor.check(max_age=0)
-    assert (bench.limits.max_batch_size, bench.limits.max_inflight_items) == (8, 20)
+def test_limits_are_read_when_it_comes_up_and_only_then(bench: MonitorBench) -> None:
+    asked = []
+    for healthy in (False, True, True, False, True):
+        bench.check_each(healthy)
+        asked.append(len(bench.upstream.questions))
+    assert asked == [0, 1, 1, 1, 2]
 
 
-def test_an_upstream_that_comes_back_with_more_room_gets_the_wanted_limits_again(bench: Bench) -> None:
-    wanted = limits_of()
-    for told, size, permits in [
-        (UpstreamInfo("model", 8, 20), 8, 20),
-        (UpstreamInfo("model", 16, 512), 16, 512),
-        (UpstreamInfo("model", 64, None), 32, wanted.max_inflight_items),
-        (UpstreamInfo("model", None, 5), 5, 5),
-        (NOTHING_TOLD, 32, wanted.max_inflight_items),
-    ]:
-        for healthy in (False, True):
-            bench.upstream.healthy = healthy
-            bench.upstream.told = told
-            bench.clock.sleep(1)
-            bench.monitor.check(max_age=0.5)
-        assert (bench.limits.max_batch_size, bench.limits.max_inflight_items) == (size, permits)
+def test_the_capacity_follows_what_the_upstream_tells_when_it_comes_up(bench: MonitorBench) -> None:
+    for info, expected in [(UpstreamInfo("model", 8, 20), (8, 20)), (UpstreamInfo("model", 16, 512), (16, 512))]:
+        bench.upstream.told = info
+        bench.check_each(False, True)
+        assert (bench.capacity.batch_size, bench.capacity.items) == expected
 
 
-def test_an_upstream_that_tells_nothing_changes_nothing(bench: Bench) -> None:
+def test_an_upstream_that_tells_nothing_changes_nothing(bench: MonitorBench) -> None:
     bench.upstream.told = None
+    before = repr(bench.capacity)
     assert bench.monitor.check(max_age=0)
-    assert bench.limits == limits_of()
+    assert repr(bench.capacity) == before
 
 
-def test_what_was_clamped_is_said_once() -> None:
-    limits = limits_of()
-    told = UpstreamInfo("model", 8, 20)
-    assert clamped(limits, limits_of(), [told]) == ["max_batch_size 32 -> 8", "items in flight at most 20"]
-    assert clamped(limits, limits_of(), [told]) == []
+def test_limits_are_obeyed_before_observers_are_told_that_it_is_up(bench: MonitorBench) -> None:
+    bench.upstream.told = UpstreamInfo("model", 8, 20)
+    sizes: list[int] = []
+    bench.observer.on_state = lambda upstream, ready: sizes.append(bench.capacity.batch_size)  # type: ignore[method-assign]
+    bench.monitor.check(0.0)
+    assert sizes == [8]
 
 
-def test_permits_that_bound_nothing_are_not_worth_a_word() -> None:
-    assert clamped(limits_of(), limits_of(), [UpstreamInfo("model", 32, 512)]) == []
+# What is logged
 
 
-# When it looks
+def test_only_changes_are_logged_bad_news_as_warnings(bench: MonitorBench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="upstream.monitor")
+    bench.upstream.told = None
+    bench.check_each(False, True, True, False, False)
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.INFO, f"upstream {URL} is ready"),
+        (logging.WARNING, f"upstream {URL} is not ready"),
+    ]
 
 
-def test_probes_come_steadily_while_all_is_well_and_ever_more_seldom_while_it_is_not(bench: Bench) -> None:
-    health = iter([True, True, *[False] * 6, True, False])
-    periods = list(islice(bench.monitor._periods(lambda: next(health)), 10))
-    backing_off = [FIRST_RETRY, 2 * FIRST_RETRY, 4 * FIRST_RETRY, LAST_RETRY, LAST_RETRY, LAST_RETRY]
-    assert periods == [WELL_PERIOD, WELL_PERIOD, *backing_off, WELL_PERIOD, FIRST_RETRY]
+def test_what_was_clamped_and_which_model_is_served_are_logged(
+    bench: MonitorBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="upstream.monitor")
+    bench.upstream.told = UpstreamInfo(None, 8, None)
+    bench.check_each(True)
+    bench.upstream.told = UpstreamInfo("bge-small", 8, None)
+    bench.check_each(False, True)
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.INFO, f"upstream {URL} is ready"),
+        (logging.INFO, "upstream serves an unnamed model"),
+        (logging.WARNING, "clamped to what the upstream takes: max_batch_size 32 -> 8"),
+        (logging.WARNING, f"upstream {URL} is not ready"),
+        (logging.INFO, f"upstream {URL} is ready"),
+        (logging.INFO, "upstream serves bge-small"),
+    ]
 
 
-def test_no_more_probes_after_the_end(bench: Bench) -> None:
-    periods = bench.monitor._periods(lambda: True)
-    next(periods)
-    bench.monitor.stop()
-    assert list(periods) == []
+# Doubts
 
 
-@pytest.mark.parametrize("error", [UpstreamError("502"), UpstreamTimeout("504")])
-def test_a_failed_batch_makes_it_look_again(bench: Bench, error: ProxyError) -> None:
+@pytest.mark.parametrize("error", [UpstreamError("502"), UpstreamTimeout("504"), UpstreamBroke("reset")])
+def test_a_failed_call_makes_it_look_again_once(bench: MonitorBench, error: ProxyError) -> None:
     bench.monitor.check(max_age=10)
-    bench.clock.sleep(1)
+    bench.clock.time += 1
     bench.upstream.healthy = False
-    bench.monitor.on_call(report_of(error))
+    bench.fails(error)
     assert not bench.monitor.check(max_age=10)
-    bench.clock.sleep(1)
-    bench.monitor.check(max_age=10)  # one look was enough
-    assert bench.upstream.probes == 2
-
-
-@pytest.mark.parametrize("error", [None, UpstreamRejected("422", status=422), ProxyError("a bug of ours")])
-def test_what_says_nothing_of_the_upstream_does_not(bench: Bench, error: ProxyError | None) -> None:
+    bench.clock.time += 9
     bench.monitor.check(max_age=10)
-    bench.clock.sleep(1)
-    bench.monitor.on_call(report_of(error))
+    assert bench.probes == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "upstream"),
+    [
+        (None, URL),
+        (UpstreamRejected("422", status=422), URL),
+        (ProxyError("a bug of ours"), URL),
+        (NoUpstream("none"), URL),
+        (UpstreamError("502"), "http://another"),
+    ],
+)
+def test_what_says_nothing_of_the_upstream_does_not(
+    bench: MonitorBench, error: ProxyError | None, upstream: str
+) -> None:
+    bench.monitor.check(max_age=10)
+    bench.clock.time += 1
+    bench.fails(error, upstream)
     bench.monitor.on_thread_death()
     bench.monitor.check(max_age=10)
-    assert bench.upstream.probes == 1
+    assert bench.probes == 1
 
 
-def test_the_background_thread_looks_at_once_when_a_batch_fails(bench: Bench) -> None:
+def test_a_failed_call_says_nothing_new_of_an_upstream_that_is_not_ready(bench: MonitorBench) -> None:
+    bench.upstream.healthy = False
+    bench.monitor.check(max_age=10)
+    bench.clock.time += 1
+    bench.fails(UpstreamError("502"))
+    bench.monitor.check(max_age=10)
+    assert bench.probes == 1
+
+
+@pytest.mark.parametrize(
+    ("max_age", "age", "probes"),
+    [
+        (10.0, SHORTEST_PERIOD, 1),
+        (10.0, SHORTEST_PERIOD + 0.001, 2),
+        (0.0, SHORTEST_PERIOD / 2, 2),  # younger than a doubted answer may be
+        (SHORTEST_PERIOD / 2, SHORTEST_PERIOD / 2, 1),
+    ],
+)
+def test_a_doubted_answer_is_used_only_for_a_moment(
+    bench: MonitorBench, max_age: float, age: float, probes: int
+) -> None:
+    bench.monitor.check(max_age)
+    bench.fails(UpstreamError("502"))
+    bench.clock.time += age
+    bench.monitor.check(max_age)
+    assert bench.probes == probes
+
+
+def test_a_call_that_fails_during_a_probe_is_not_forgotten(bench: MonitorBench) -> None:
+    bench.monitor.check(max_age=10)
+    bench.clock.time += 20
+    bench.upstream.meanwhile = lambda: bench.fails(UpstreamError("502"))
+    bench.monitor.check(max_age=10)
+    bench.upstream.meanwhile = lambda: None
+    bench.clock.time += 1
+    bench.monitor.check(max_age=10)
+    assert bench.probes == 3
+
+
+def test_however_many_calls_fail_the_upstream_is_not_flooded_with_probes(bench: MonitorBench) -> None:
+    for _ in range(1000):
+        bench.fails(UpstreamError("502"))
+        bench.monitor.check(max_age=10)
+        bench.clock.time += 0.001
+    assert bench.probes <= 1 + 1.0 / SHORTEST_PERIOD
+
+
+# The thread
+
+
+def test_probes_come_steadily_while_all_is_well_and_ever_more_seldom_while_it_is_not(bench: MonitorBench) -> None:
+    backing_off = [min(FIRST_RETRY * 2**number, LAST_RETRY) for number in range(4)]
+    assert backing_off[0] < backing_off[1] <= backing_off[3] == LAST_RETRY
+    waits = bench.run(True, True, *[False] * 4, True, *[False] * 2, True)
+    assert waits == [WELL_PERIOD, WELL_PERIOD, *backing_off, WELL_PERIOD, *backing_off[:2], WELL_PERIOD]
+    assert bench.probes == 10
+
+
+def test_no_more_probes_after_the_end(bench: MonitorBench) -> None:
+    bench.monitor.stop()
+    assert bench.run(True) == []
+    assert bench.probes == 0
+
+
+def test_a_monitor_that_fails_goes_on_probing(bench: MonitorBench, caplog: pytest.LogCaptureFixture) -> None:
+    def bug() -> None:
+        bench.upstream.meanwhile = lambda: None
+        raise ZeroDivisionError
+
+    bench.upstream.meanwhile = bug
+    assert bench.run(True, True) == [FIRST_RETRY, WELL_PERIOD]
+    assert bench.monitor.ready
+    assert f"looking after upstream {URL} failed unexpectedly" in caplog.text
+
+
+def test_the_thread_looks_at_once_when_a_call_fails(bench: MonitorBench) -> None:
     bench.monitor.start()
     assert bench.upstream.probed.acquire(timeout=10)
     assert bench.monitor.check(max_age=10)  # waits for the probe under way
-    bench.clock.sleep(1)
-    bench.monitor.on_call(report_of(UpstreamError("502")))
+    bench.clock.time += 1
+    bench.fails(UpstreamError("502"))
     assert bench.upstream.probed.acquire(timeout=WELL_PERIOD / 2)
     bench.monitor.stop()
 
 
-def test_a_batch_that_fails_during_a_probe_is_not_forgotten(bench: Bench) -> None:
-    bench.monitor.check(max_age=10)
-    bench.clock.sleep(20)
-    healthy = bench.upstream.is_healthy
-
-    def fails_meanwhile(timeout: float) -> bool:
-        bench.upstream.is_healthy = healthy  # type: ignore[method-assign]
-        bench.monitor.on_call(report_of(UpstreamError("502")))
-        return healthy(timeout)
-
-    bench.upstream.is_healthy = fails_meanwhile  # type: ignore[method-assign]
-    bench.monitor.check(max_age=10)
-    bench.clock.sleep(1)
-    bench.monitor.check(max_age=10)
-    assert bench.upstream.probes == 3
-
-
-def test_however_many_batches_fail_the_upstream_is_not_flooded_with_probes(bench: Bench) -> None:
-    for _ in range(1000):
-        bench.monitor.on_call(report_of(UpstreamError("502")))
-        bench.monitor.check(max_age=10)
-        bench.clock.sleep(0.001)
-    assert bench.upstream.probes <= 1 + 1.0 / SHORTEST_PERIOD
-
-
-def test_a_monitor_that_fails_goes_on_probing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.upstream, "info", lambda timeout: 1 / 0)
-    assert bench.monitor._look() is False
-    monkeypatch.undo()
-    assert bench.monitor._look() is True
-
-
-# Several
-
-
-class Fleeted:
-    """Two upstreams and their monitors."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.limits = limits_of()
-        self.upstreams = [FakeProbed(), FakeProbed()]
-        self.states: list[tuple[str, bool]] = []
-        clamp = Clamp(self.limits, limits_of())
-        self.monitors = []
-        for number, each in enumerate(self.upstreams):
-            each.url = f"http://{number}"
-            self.monitors.append(UpstreamMonitor(each, clamp, self.clock, [Noting(self.states)]))
-        self.fleet = Fleet(self.monitors)
-
-
-class Noting(Observer):
-    def __init__(self, states: list[tuple[str, bool]]) -> None:
-        self._states = states
-
-    def on_state(self, upstream: str, ready: bool) -> None:
-        self._states.append((upstream, ready))
-
-
-def test_one_upstream_that_answers_is_enough_to_be_ready() -> None:
-    several = Fleeted()
-    several.upstreams[0].healthy = False
-    assert several.fleet.check(1.0) == {"http://0": False, "http://1": True}
-    several.upstreams[1].healthy = False
-    several.clock.time += 2
-    assert several.fleet.check(1.0) == {"http://0": False, "http://1": False}
-    several.upstreams[0].healthy = True
-    several.clock.time += 2
-    assert several.fleet.check(1.0) == {"http://0": True, "http://1": False}
-    assert several.states == [("http://1", True), ("http://1", False), ("http://0", True)]
-
-
-def test_those_that_are_down_keep_nobody_waiting_while_another_is_ready() -> None:
-    several = Fleeted()
-    several.upstreams[0].healthy = False
-    several.fleet.check(1.0)
-    probes = several.upstreams[0].probes
-    several.clock.time += 2
-    several.fleet.check(1.0)
-    assert several.upstreams[0].probes == probes
-
-
-def test_a_batch_must_suit_every_upstream_and_permits_add_up() -> None:
-    several = Fleeted()
-    several.upstreams[0].told = UpstreamInfo("model", 16, 100)
-    several.upstreams[1].told = UpstreamInfo("model", 8, 50)
-    several.fleet.check(1.0)
-    assert (several.limits.max_batch_size, several.limits.max_inflight_items) == (8, 150)
-
-
-def test_a_failed_call_says_nothing_about_another_upstream() -> None:
-    several = Fleeted()
-    several.fleet.check(1.0)
-    for monitor in several.monitors:
-        monitor.on_call(report_of(UpstreamTimeout("late"), "http://1"))
-    assert [monitor._doubted for monitor in several.monitors] == [False, True]
+def test_the_thread_has_a_name_keeps_no_process_alive_and_ends(bench: MonitorBench) -> None:
+    before = set(threading.enumerate())
+    bench.monitor.start()
+    (thread,) = set(threading.enumerate()) - before
+    assert (thread.name, thread.daemon) == ("upstream-monitor", True)
+    bench.monitor.stop()
+    thread.join(10)
+    assert not thread.is_alive()

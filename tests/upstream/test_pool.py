@@ -1,89 +1,49 @@
-"""Batches go where there is least to do, past those that fail; what is safe to repeat is repeated once."""
+"""Batches go where there is least to do, past failing upstreams; a failure that is safe to repeat is repeated once."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from batching import Batch, CallReport, Observer
+from batching import Answer, BatchKey, CallReport, Options, Task
 from batching.errors import (
-    NoUpstream,
     ProxyError,
     UpstreamBroke,
     UpstreamError,
     UpstreamOverloaded,
+    UpstreamPaused,
     UpstreamProtocolError,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from tests.support.fakes import KEY, FakeClock, FakeUpstream, call_of, limits_of, vector_of
-from upstream.breaker import Breaker
-from upstream.pool import BACKOFF, LONGEST_PAUSE, RETRY_FLOOR, UpstreamPool
+from tests.support.fakes import results_of
+from tests.upstream.pool_bench import PoolBench, busy
+from upstream.pool import BACKOFF, LONGEST_PAUSE, RETRY_FLOOR, RETRY_SHARE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    PoolOf = Callable[..., PoolBench]
 
 BROKE = UpstreamBroke("reset")
-
-
-def busy(pause: float, kind: type[UpstreamError] = UpstreamOverloaded) -> UpstreamError:
-    error = kind("busy", retry_after=pause or 1)
-    error.too_much, error.pause = True, pause
-    return error
-
-
-class Log(Observer):
-    def __init__(self) -> None:
-        self.calls: list[CallReport] = []
-        self.ejected: list[str] = []
-
-    def on_call(self, report: CallReport) -> None:
-        self.calls.append(report)
-
-    def on_ejection(self, upstream: str) -> None:
-        self.ejected.append(upstream)
-
-
-class Bench:
-    """A pool on the fake clock; jitter is always all there could be."""
-
-    def __init__(self, count: int = 1, *, each: int = 4, latency: float = 0.0) -> None:
-        self.clock = FakeClock()
-        self.upstreams = [FakeUpstream(self.clock, lambda size: latency) for _ in range(count)]
-        for number, upstream in enumerate(self.upstreams):
-            upstream.url = f"http://{number}"
-        self.limits = limits_of(max_inflight_batches=each * count)
-        self.log = Log()
-        self.pool = UpstreamPool(
-            self.upstreams, self.limits, each, self.clock, observers=[self.log], jitter=lambda low, high: high
-        )
-
-    def send(self, text: str = "text", patience: float = 1e9) -> list[bytes]:
-        batch = Batch(KEY, "full", self.clock.now())
-        batch.add(call_of(text, deadline=self.clock.now() + patience), 1)
-        results = self.pool.send(batch)
-        assert results == [vector_of(item) for item in batch.items]
-        return results
-
-    def fail(self, text: str = "text", patience: float = 1e9) -> ProxyError:
-        with pytest.raises(ProxyError) as raised:
-            self.send(text, patience)
-        return raised.value
-
-    @property
-    def asked(self) -> list[int]:
-        return [len(upstream.batches) for upstream in self.upstreams]
+UNREACHABLE = UpstreamUnavailable("refused", retry_after=1)
 
 
 # Retries
 
 
-@pytest.mark.parametrize("fault", [BROKE, UpstreamUnavailable("refused", retry_after=1), busy(0.0)])
+@pytest.mark.parametrize("fault", [BROKE, UNREACHABLE, busy(0.0), busy(0.0, UpstreamUnavailable)])
 def test_a_failure_that_is_safe_to_repeat_is_repeated_once(fault: UpstreamError) -> None:
-    bench = Bench()
+    bench = PoolBench()
     bench.upstreams[0].failures = [fault]
     bench.send()
-    assert [report.retry_of for report in bench.log.calls] == [None, fault.retry_reason]
+    assert [report.retry_reason for report in bench.calls] == [None, fault.retry_reason]
+    assert bench.jitters == [(0.0, BACKOFF)]
     assert bench.clock.time == BACKOFF
     bench.upstreams[0].failures = [fault, fault]
-    assert type(bench.fail()) is type(fault)
+    assert bench.fail() is fault
     assert bench.asked == [4]
 
 
@@ -97,218 +57,240 @@ def test_a_failure_that_is_safe_to_repeat_is_repeated_once(fault: UpstreamError)
         ProxyError("a bug of ours"),
     ],
 )
-def test_what_is_not_is_not(fault: ProxyError) -> None:
-    bench = Bench(2)
+def test_any_other_failure_is_not_repeated(fault: ProxyError) -> None:
+    bench = PoolBench(2)
     for upstream in bench.upstreams:
         upstream.failures = [fault]
     assert bench.fail() is fault
     assert sum(bench.asked) == 1
-
-
-def test_a_busy_upstream_gets_the_time_it_asks_for() -> None:
-    bench = Bench()
-    bench.upstreams[0].failures = [busy(2.0)]
-    bench.send()
-    assert 2.0 <= bench.clock.time <= 2.3
-
-
-def test_and_the_batches_after_it_wait_as_well() -> None:
-    bench = Bench()
-    bench.upstreams[0].failures = [busy(2.0)]
-    assert isinstance(bench.fail(patience=1.0), UpstreamOverloaded)
     assert bench.clock.time == 0.0
-    assert isinstance(bench.fail(patience=1.0), UpstreamOverloaded)
-    assert bench.asked == [1]
-    bench.send()
-    assert bench.clock.time == 2.0
 
 
-def test_a_retry_that_would_come_too_late_is_not_made() -> None:
-    bench = Bench()
+@pytest.mark.parametrize(("lasts", "is_made"), [(BACKOFF - 0.001, False), (BACKOFF, False), (BACKOFF + 0.001, True)])
+def test_a_retry_is_made_only_where_it_can_begin_before_the_deadline(lasts: float, is_made: bool) -> None:
+    bench = PoolBench()
     bench.upstreams[0].failures = [BROKE]
-    assert bench.fail(patience=BACKOFF) is BROKE
-    assert bench.asked == [1]
+    if is_made:
+        bench.send(lasts)
+    else:
+        assert bench.fail(lasts) is BROKE
+    assert (bench.asked, bench.clock.time) == (([2], BACKOFF) if is_made else ([1], 0.0))
+    assert ": 0 in flight" in repr(bench.pool)
 
 
 def test_retries_are_a_tenth_of_the_calls_once_the_first_are_used_up() -> None:
-    bench = Bench()
+    bench = PoolBench()
     for _ in range(500):
         bench.upstreams[0].failures = [BROKE] * 2
         bench.fail()
         bench.upstreams[0].failures = []
         bench.send()
-    retries = sum(report.retry_of is not None for report in bench.log.calls)
-    assert retries <= RETRY_FLOOR + 0.1 * 1000
+    retries = sum(report.retry_reason is not None for report in bench.calls)
+    assert retries <= RETRY_FLOOR + RETRY_SHARE * 1000
     assert retries >= 0.09 * 1000
 
 
-def test_nobody_waits_for_a_retry_while_the_service_stops() -> None:
-    bench = Bench()
+def test_no_retry_is_waited_for_while_the_service_stops() -> None:
+    bench = PoolBench()
     bench.pool.stop()
     bench.upstreams[0].failures = [BROKE]
     assert bench.fail() is BROKE
     assert bench.asked == [1]
 
 
-def test_a_batch_that_fails_safely_moves_to_another_upstream_at_once() -> None:
-    bench = Bench(2)
-    bench.upstreams[0].failures = [busy(5.0)]
+@pytest.mark.parametrize("fault", [BROKE, UNREACHABLE, busy(0.0), busy(5.0), busy(5.0, UpstreamUnavailable)])
+def test_a_batch_that_fails_safely_moves_to_another_upstream_at_once(fault: UpstreamError) -> None:
+    bench = PoolBench(2)
+    bench.upstreams[0].failures = [fault]
     bench.send()
     assert bench.asked == [1, 1]
     assert bench.clock.time == 0.0
 
 
-def test_a_batch_that_was_sent_again_or_held_says_so() -> None:
-    bench = Bench()
-    batch = Batch(KEY, "full", 0.0)
-    batch.add(call_of("text"), 1)
-    bench.pool.send(batch)
-    assert batch.smooth
+def test_a_retry_goes_elsewhere_even_where_elsewhere_is_busier(pool_of: PoolOf) -> None:
+    bench = pool_of(2)
+    bench.occupy(1, 3)
+    before = bench.asked
     bench.upstreams[0].failures = [BROKE]
-    bench.pool.send(batch)
-    assert not batch.smooth
+    bench.upstreams[1].is_held = False
+    bench.send()
+    assert bench.asked == [before[0] + 1, before[1] + 1]
+
+
+def test_only_a_batch_that_was_sent_once_shows_how_long_a_call_takes() -> None:
+    bench = PoolBench()
+    assert bench.send().is_measurable
+    for faults in ([BROKE], [BROKE, BROKE], [busy(1.0)]):
+        bench.upstreams[0].failures = list(faults)
+        batch = bench.batch()
+        try:
+            bench.pool.send(batch)
+        except UpstreamError:
+            bench.clock.time += 1.0
+        assert not batch.is_measurable
+    assert bench.send().is_measurable
+
+
+# Pauses
+
+
+@pytest.mark.parametrize(("kind", "reason"), [(UpstreamOverloaded, "overloaded"), (UpstreamUnavailable, "unavailable")])
+def test_a_batch_whose_upstream_asks_for_a_pause_is_to_wait_in_the_queue(
+    kind: type[UpstreamError], reason: str
+) -> None:
+    bench = PoolBench()
+    answer = busy(2.0, kind)
+    bench.upstreams[0].failures = [answer]
+    paused = bench.hold_back()
+    assert (paused.answer, paused.retry_of) == (answer, reason)
+    assert (bench.clock.time, bench.jitters, bench.asked) == (0.0, [], [1])
+
+
+@pytest.mark.parametrize(("pause", "told"), [(0.5, 1.0), (3.0, 3.0)])
+def test_the_batches_after_it_wait_as_well_and_say_how_long(pause: float, told: float) -> None:
+    bench = PoolBench()
+    bench.upstreams[0].failures = [busy(pause)]
+    bench.hold_back()
+    for _ in range(3):
+        paused = bench.hold_back()
+        assert (type(paused.answer), paused.answer.retry_after, paused.retry_of) == (UpstreamOverloaded, told, None)
+    assert (bench.asked, bench.clock.time) == ([1], 0.0)
+    bench.clock.time = pause - 0.001
+    bench.hold_back()
+    bench.clock.time = pause
+    bench.send()
+    assert (bench.asked, bench.clock.time) == ([2], pause)
+
+
+def test_a_batch_that_the_queue_took_back_says_why_it_is_sent_again() -> None:
+    bench = PoolBench()
+    bench.pool.send(bench.batch(retry_reason="overloaded"))
+    assert [report.retry_reason for report in bench.calls] == ["overloaded"]
+
+
+def test_batches_that_go_back_to_the_queue_count_as_retries() -> None:
+    bench = PoolBench()
+    went_back, calls = 0, 30
+    for _ in range(calls):
+        answer = busy(1.0)
+        bench.upstreams[0].failures = [answer]
+        error = bench.fail()
+        went_back += isinstance(error, UpstreamPaused)
+        assert answer in (error, getattr(error, "answer", None))
+        bench.clock.time += 1.0
+    assert RETRY_FLOOR <= went_back <= RETRY_FLOOR + RETRY_SHARE * calls
+
+
+def test_an_upstream_that_asked_for_a_pause_is_passed_over() -> None:
+    bench = PoolBench(2)
+    bench.upstreams[0].failures = [busy(10.0)]
+    for _ in range(10):
+        bench.send()
+    assert bench.asked == [1, 10]
+    bench.clock.time = 10.0
+    for _ in range(2):
+        bench.send()
+    assert bench.asked == [3, 10]
+
+
+def test_a_batch_waits_for_no_pause_before_the_longest() -> None:
+    bench = PoolBench()
+    bench.upstreams[0].failures = [busy(3600.0)]
+    bench.hold_back()
+    bench.clock.time = LONGEST_PAUSE - 1
+    assert bench.hold_back().answer.retry_after == pytest.approx(1.0)
+    bench.clock.time = LONGEST_PAUSE
+    bench.send()
+    assert bench.asked == [2]
+
+
+@pytest.mark.parametrize(("pauses", "until"), [((10.0, 2.0), 10.0), ((2.0, 10.0), 10.0)])
+def test_of_two_pauses_the_longer_counts(pool_of: PoolOf, pauses: tuple[float, float], until: float) -> None:
+    bench = pool_of()
+    bench.occupy(0, 2)
+    for pause in pauses:
+        bench.let_fail(0, busy(pause))
+    assert bench.capacity.opens_at(0.0) == until
+    bench.clock.time = until - 0.001
+    bench.hold_back()
+
+
+def test_being_seen_to_answer_does_not_end_a_pause() -> None:
+    bench = PoolBench()
+    bench.upstreams[0].failures = [busy(2.0)]
+    bench.hold_back()
+    bench.pool.on_state("http://0", True)
+    bench.hold_back()
+    assert bench.asked == [1]
 
 
 # Which upstream
 
 
-def test_each_takes_its_share() -> None:
-    bench = Bench(3)
-    for _ in range(30):
+def test_each_upstream_takes_its_share() -> None:
+    bench = PoolBench(3)
+    for expected in ([1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1]):
+        bench.send()
+        assert bench.asked == expected
+    for _ in range(26):
         bench.send()
     assert bench.asked == [10, 10, 10]
 
 
-def test_the_least_busy_is_asked() -> None:
-    bench = Bench(2, latency=1.0)
-    bench.clock.at(0.1, bench.send)  # while the first is at work
-    bench.clock.at(0.2, lambda: bench.clock.at(1.15, bench.send))
-    bench.send()
-    assert bench.asked[0] + bench.asked[1] >= 2
-    assert bench.asked[1] >= 1
-
-
-def test_one_that_asked_for_a_pause_is_passed_over() -> None:
-    bench = Bench(2)
-    bench.upstreams[0].failures = [busy(10.0)]
-    for _ in range(10):
-        bench.send()
-    assert bench.asked == [1, 10]
-
-
-def test_no_pause_lasts_for_ever() -> None:
-    bench = Bench()
-    bench.upstreams[0].failures = [busy(3600.0)]
-    bench.fail(patience=5.0)
-    bench.clock.time = LONGEST_PAUSE - 1
-    assert bench.fail(patience=0.5).retry_after == pytest.approx(1.0)
-    bench.clock.time = LONGEST_PAUSE
-    bench.send(patience=0.5)
-    assert bench.asked == [2]
-
-
-# Failures in a row
-
-
-def eject(bench: Bench) -> None:
-    bench.upstreams[0].failures = [UpstreamError("500")] * Breaker.FAILURES
-    for _ in range(Breaker.FAILURES):
-        bench.fail()
-
-
-def test_after_failures_in_a_row_nobody_waits_for_that_upstream() -> None:
-    bench = Bench()
-    eject(bench)
-    error = bench.fail()
-    assert isinstance(error, NoUpstream)
-    assert error.status == 503
-    assert error.retry_after
-    assert bench.asked == [Breaker.FAILURES]
-    assert bench.log.ejected == ["http://0"]
-
-
-def test_it_comes_back_by_itself_after_a_while() -> None:
-    bench = Bench()
-    eject(bench)
-    bench.clock.time += Breaker.FIRST
-    bench.send()
-    bench.send()
-    assert bench.asked == [Breaker.FAILURES + 2]
-
-
-def test_and_at_once_when_it_was_seen_to_answer() -> None:
-    bench = Bench()
-    eject(bench)
-    bench.pool.on_state("http://1", True)
-    bench.pool.on_state("http://0", False)
-    assert isinstance(bench.fail(), NoUpstream)
-    bench.pool.on_state("http://0", True)
-    bench.send()
-
-
-def test_the_others_carry_on_while_one_is_left_out() -> None:
-    bench = Bench(2)
-    bench.upstreams[0].failures = [BROKE] * 100
-    for _ in range(50):
-        bench.send()
-    assert bench.asked == [Breaker.FAILURES, 50]
-    assert bench.limits.max_inflight_batches == 4
-    bench.upstreams[0].failures = []
-    bench.clock.time += Breaker.FIRST
-    bench.send()
-    assert bench.limits.max_inflight_batches == 8
-
-
-def test_one_batch_only_tries_an_upstream_that_failed() -> None:
-    bench = Bench(2, latency=1.0)
-    bench.upstreams[0].failures = [UpstreamError("500")] * Breaker.FAILURES
-    while not bench.log.ejected:
-        try:
-            bench.send()
-        except UpstreamError:
-            continue
-    bench.clock.time += 5
+def test_the_least_busy_upstream_is_asked(pool_of: PoolOf) -> None:
+    bench = pool_of(2)
+    bench.occupy(0, 1)
     before = bench.asked
-    for moment in range(4):  # all while the first is at work
-        bench.clock.at(bench.clock.time + 0.1 * moment, bench.send)
-    bench.send()
-    assert bench.asked[0] == before[0] + 1
+    for _ in range(5):
+        bench.send()
+    assert bench.asked == [before[0], before[1] + 5]
 
 
-@pytest.mark.parametrize("fault", [UpstreamRejected("422", status=422), busy(0.0), UpstreamTimeout("in a hurry")])
-def test_what_says_nothing_bad_of_an_upstream_does_not_count(fault: UpstreamError) -> None:
-    bench = Bench()
-    for _ in range(3 * Breaker.FAILURES):
-        bench.upstreams[0].failures = [fault] * 2
-        bench.fail()
-    assert bench.log.ejected == []
+def test_an_upstream_with_room_in_its_window_is_preferred_to_a_less_busy_one_without(pool_of: PoolOf) -> None:
+    bench = pool_of(2)
+    for _ in range(2):  # the window of the first is cut from 4 to 1
+        bench.upstreams[0].failures = [busy(0.0)]
+        while bench.upstreams[0].failures:
+            bench.send()
+        bench.clock.time += 1.0
+    assert bench.slots == 1 + 4
+    for upstream in bench.upstreams:
+        upstream.is_held = True
+    first, second = bench.upstreams
+    for expected in (first, second, second, second, second):
+        bench.workers.start(bench.send, expected)
+    # Both are full now: the less busy of them is asked.
+    bench.workers.start(bench.send, first)
 
 
-def test_timeouts_count_when_the_upstream_had_its_time() -> None:
-    bench = Bench(latency=30.0)
-    bench.upstreams[0].failures = [UpstreamTimeout("late")] * Breaker.FAILURES
-    for _ in range(Breaker.FAILURES):
-        bench.fail()
-    assert bench.log.ejected == ["http://0"]
+def test_observers_are_told_all_there_is_to_know_of_a_call() -> None:
+    bench = PoolBench(latency=0.25)
+    bench.clock.time = 100.0
+    bench.upstreams[0].failures = [BROKE]
+    batch = bench.batch("a", "b")
+    batch.reason = "crowd"
+    assert bench.pool.send(batch) == Answer(results_of(batch))
+    assert bench.calls == [
+        CallReport("http://0", 2, "crowd", None, 0.25, BROKE),
+        CallReport("http://0", 2, "crowd", "broken", 0.25, None),
+    ]
 
 
-def test_a_bug_of_ours_holds_no_place() -> None:
-    bench = Bench()
+def test_a_bug_of_ours_holds_no_slot_and_says_nothing_of_the_upstream() -> None:
+    bench = PoolBench()
     bench.upstreams[0].failures = [ZeroDivisionError()] * 10
     for _ in range(10):
         with pytest.raises(ZeroDivisionError):
             bench.send()
-    assert bench.pool._upstreams[0].in_flight == 0
+    assert bench.slots == 4
+    assert repr(bench.pool) == (
+        "<UpstreamPool [<http://0: 0 in flight, <Breaker closed, 0 failures in a row>, <Window 4.00 of 4>>], "
+        "retries: <Budget 10.0 of 10>>"
+    )
 
 
-# Too much
-
-
-def test_less_is_in_flight_while_an_upstream_has_too_much() -> None:
-    bench = Bench()
-    bench.upstreams[0].failures = [busy(0.0)]
-    bench.send()
-    assert bench.limits.max_inflight_batches == 2
-    for _ in range(20):
-        bench.send()
-    assert bench.limits.max_inflight_batches == 4
+def test_what_the_upstreams_cannot_do_the_pool_cannot_do() -> None:
+    bench = PoolBench(2)
+    key = BatchKey(Task.EMBED, Options(dimensions=8))
+    bench.upstreams[0].refusals = {key: "no dimensions"}
+    assert (bench.pool.cannot(key), bench.pool.cannot(BatchKey(Task.EMBED))) == ("no dimensions", None)

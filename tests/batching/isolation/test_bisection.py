@@ -1,4 +1,4 @@
-"""Whoever is guilty, and however many, the search finds them within its bounds and blames nobody else."""
+"""A search finds bad inputs within its bounds, wherever and however many they are, and blames no good one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batching.isolation.bisection import Bisection, Group, group_size, most_calls
+from batching.isolation.bisection import Bisection, Group, most_calls
 
 
 @dataclass
@@ -17,15 +17,15 @@ class Found:
     """What a search came to, as positions in the batch."""
 
     cleared: set[int] = field(default_factory=set)
-    convicted: set[int] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)
     returned: set[int] = field(default_factory=set)
-    doubted: set[int] = field(default_factory=set)
+    unresolved: set[int] = field(default_factory=set)
     calls: int = 0
 
 
 def search(
     size: int,
-    guilty: set[int],
+    bad: set[int],
     *,
     most: float = math.inf,
     blames_one: bool = True,
@@ -37,18 +37,18 @@ def search(
     while found.calls < most and (group := bisection.next()) is not None:
         found.calls += 1
         inputs = set(range(*group))
-        if inputs & guilty:
+        if inputs & bad:
             bisection.refused(group)
-            found.convicted |= inputs if group.size == 1 else set()
+            found.refused |= inputs if group.size == 1 else set()
         else:
             bisection.clean(group)
             found.cleared |= inputs
     found.returned = {position for group in bisection.returned for position in range(*group)}
-    found.doubted = {position for group in bisection.unresolved() for position in range(*group)}
+    found.unresolved = {position for group in bisection.unresolved() for position in range(*group)}
     if found.calls < most:
-        assert not found.doubted
-    everybody = [*found.cleared, *found.convicted, *found.returned, *found.doubted]
-    assert sorted(everybody) == list(range(size))
+        assert not found.unresolved
+    of_all = [*found.cleared, *found.refused, *found.returned, *found.unresolved]
+    assert sorted(of_all) == list(range(size))
     return found
 
 
@@ -58,13 +58,13 @@ BATCHES = st.integers(2, 64).flatmap(
 
 
 @given(BATCHES)
-def test_the_first_guilty_is_found_and_those_before_it_are_cleared_and_those_behind_return(
+def test_the_first_bad_input_is_found_and_those_before_it_are_cleared_and_those_behind_it_return(
     batch: tuple[int, set[int]],
 ) -> None:
-    size, guilty = batch
-    found = search(size, guilty)
-    first = min(guilty)
-    assert found.convicted == {first}
+    size, bad = batch
+    found = search(size, bad)
+    first = min(bad)
+    assert found.refused == {first}
     assert found.cleared >= set(range(first))
     assert found.returned | found.cleared == set(range(size)) - {first}
     assert found.calls <= math.ceil(math.log2(size)) + 1
@@ -74,11 +74,11 @@ def test_the_first_guilty_is_found_and_those_before_it_are_cleared_and_those_beh
 def test_a_search_costs_a_call_for_each_halving_and_one_more_for_a_verdict_by_elimination(
     batch: tuple[int, int],
 ) -> None:
-    size, guilty = batch
-    assert search(size, {guilty}).calls <= math.ceil(math.log2(size)) + 1 <= most_calls(size)
+    size, bad = batch
+    assert search(size, {bad}).calls <= math.ceil(math.log2(size)) + 1 <= most_calls(size)
 
 
-def test_nobody_returns_who_was_judged_or_convicted_by_elimination() -> None:
+def test_an_input_found_by_elimination_is_asked_about_and_no_judged_input_returns() -> None:
     bisection = Bisection(2, blames_one=True, may_return=lambda group: True)
     assert bisection.next() == Group(0, 1)
     bisection.clean(Group(0, 1))
@@ -89,32 +89,32 @@ def test_nobody_returns_who_was_judged_or_convicted_by_elimination() -> None:
 
 
 @given(BATCHES)
-def test_where_nobody_can_return_every_input_is_judged(batch: tuple[int, set[int]]) -> None:
-    size, guilty = batch
-    found = search(size, guilty, staying=frozenset(range(size)))
-    assert found.convicted == guilty
-    assert found.cleared == set(range(size)) - guilty
+def test_where_no_input_can_return_every_input_is_judged(batch: tuple[int, set[int]]) -> None:
+    size, bad = batch
+    found = search(size, bad, staying=frozenset(range(size)))
+    assert found.refused == bad
+    assert found.cleared == set(range(size)) - bad
     assert found.calls <= 2 * size - 2
 
 
 @given(BATCHES, st.frozensets(st.integers(0, 63)))
-def test_whoever_cannot_return_is_judged(batch: tuple[int, set[int]], staying: frozenset[int]) -> None:
-    size, guilty = batch
-    found = search(size, guilty, staying=staying)
+def test_an_input_that_cannot_return_is_judged(batch: tuple[int, set[int]], staying: frozenset[int]) -> None:
+    size, bad = batch
+    found = search(size, bad, staying=staying)
     assert not found.returned & staying
-    assert found.convicted <= guilty
-    assert not found.cleared & guilty
+    assert found.refused <= bad
+    assert not found.cleared & bad
 
 
 @given(BATCHES, st.integers(0, 20), st.booleans())
-def test_a_search_that_ends_early_blames_nobody_wrongly(
+def test_a_search_that_ends_early_blames_no_good_input(
     batch: tuple[int, set[int]], most: int, blames_one: bool
 ) -> None:
-    size, guilty = batch
-    found = search(size, guilty, most=most, blames_one=blames_one)
+    size, bad = batch
+    found = search(size, bad, most=most, blames_one=blames_one)
     assert found.calls <= most
-    assert found.convicted <= guilty
-    assert not found.cleared & guilty
+    assert found.refused <= bad
+    assert not found.cleared & bad
 
 
 @given(st.integers(2, 64))
@@ -124,10 +124,10 @@ def test_a_batch_that_was_only_too_large_is_cleared_in_two_calls(size: int) -> N
 
 
 @given(BATCHES)
-def test_nobody_returns_to_a_batch_that_may_only_have_been_too_large(batch: tuple[int, set[int]]) -> None:
-    size, guilty = batch
-    found = search(size, guilty, blames_one=False)
-    assert (found.convicted, found.returned) == (guilty, set())
+def test_no_input_returns_from_a_batch_that_may_only_have_been_too_large(batch: tuple[int, set[int]]) -> None:
+    size, bad = batch
+    found = search(size, bad, blames_one=False)
+    assert (found.refused, found.returned) == (bad, set())
 
 
 def test_the_largest_group_is_asked_about_first() -> None:
@@ -145,11 +145,3 @@ def test_the_largest_group_is_asked_about_first() -> None:
 @pytest.mark.parametrize(("size", "calls"), [(2, 6), (3, 8), (32, 14), (1000, 24)])
 def test_the_bound_grows_with_the_halvings(size: int, calls: int) -> None:
     assert most_calls(size) == calls
-
-
-@pytest.mark.parametrize(
-    ("share", "size"),
-    [(0.0, 32), (0.006, 32), (0.0065, 16), (0.02, 8), (0.05, 4), (0.1, 4), (0.2, 2), (0.4, 2), (0.5, 1), (1.0, 1)],
-)
-def test_the_more_are_guilty_the_smaller_the_groups(share: float, size: int) -> None:
-    assert group_size(share, 32) == size

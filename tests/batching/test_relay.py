@@ -1,8 +1,11 @@
-"""Who is woken when, step by step: the chain of waiters, with and without a promise."""
+"""Which waiter is woken when, step by step: the chain of the calls of a batch, with and without a promise."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+
+import pytest
 
 from batching import Call, relay
 from tests.support.fakes import call_of
@@ -18,23 +21,28 @@ def awake(calls: list[Call]) -> list[bool]:
     return [call.event.is_set() for call in calls]
 
 
-def test_only_the_first_is_woken_by_who_ended_them() -> None:
+def test_the_batcher_thread_wakes_only_the_first_waiter() -> None:
     calls = chain(3)
     relay.wake(calls)
     assert awake(calls) == [True, False, False]
 
 
-def test_nobody_is_woken_where_no_call_ended() -> None:
+def test_no_waiter_is_woken_where_no_call_ended() -> None:
     relay.wake([])
 
 
-def test_who_promised_nothing_wakes_the_next_at_once() -> None:
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_calls_make_no_chain(count: int) -> None:
+    assert [call.follower for call in chain(count)] == [None] * count
+
+
+def test_a_waiter_without_a_promise_wakes_the_next_at_once() -> None:
     calls = chain(3)
     relay.woken(calls[0])
     assert awake(calls) == [False, True, False]
 
 
-def test_the_last_of_the_chain_wakes_nobody() -> None:
+def test_the_last_of_the_chain_wakes_no_waiter() -> None:
     calls = chain(2)
     relay.woken(calls[1])
     with relay.later():
@@ -55,21 +63,14 @@ def test_a_promise_is_kept_when_the_thread_is_about_to_block_and_only_once() -> 
         assert awake(calls) == [False, False, False]
 
 
-def test_a_promise_is_kept_at_the_latest_on_leaving() -> None:
+@pytest.mark.parametrize("error", [None, OSError(), SystemExit()], ids=repr)
+def test_a_promise_is_kept_at_the_latest_on_leaving_even_with_an_error(error: BaseException | None) -> None:
     calls = chain(2)
-    with relay.later():
+    with suppress(OSError, SystemExit), relay.later():
         relay.woken(calls[0])
-    assert awake(calls) == [False, True]
-
-
-def test_a_promise_is_kept_even_by_who_fails() -> None:
-    calls = chain(2)
-    try:
-        with relay.later():
-            relay.woken(calls[0])
-            raise OSError
-    except OSError:
-        pass
+        assert awake(calls) == [False, False]
+        if error is not None:
+            raise error
     assert awake(calls) == [False, True]
 
 
@@ -81,7 +82,7 @@ def test_after_leaving_nothing_is_promised_any_more() -> None:
     assert awake(calls) == [False, True]
 
 
-def test_who_is_woken_twice_under_one_promise_owes_only_the_second_wake_up() -> None:
+def test_a_thread_that_wakes_twice_under_one_promise_owes_only_the_second_wake_up() -> None:
     first, second = chain(2), chain(2)
     with relay.later():
         relay.woken(first[0])
@@ -91,6 +92,15 @@ def test_who_is_woken_twice_under_one_promise_owes_only_the_second_wake_up() -> 
     assert awake(second) == [False, True]
 
 
+def test_the_last_of_a_chain_keeps_the_promise_that_was_given_before() -> None:
+    first, second = chain(2), chain(2)
+    with relay.later():
+        relay.woken(first[0])
+        relay.woken(second[1])
+        assert awake(first) == [False, False]
+    assert awake(first) == [False, True]
+
+
 def test_one_threads_promise_binds_no_other() -> None:
     calls = chain(2)
     with relay.later():
@@ -98,3 +108,9 @@ def test_one_threads_promise_binds_no_other() -> None:
         other.start()
         other.join()
         assert awake(calls) == [False, True]
+
+
+def test_passing_on_without_a_promise_wakes_no_waiter() -> None:
+    calls = chain(2)
+    relay.pass_on()
+    assert awake(calls) == [False, False]

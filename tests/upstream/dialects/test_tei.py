@@ -1,0 +1,233 @@
+"""TEI's dialect: the bytes that a batch becomes, and what is read out of the replies. No socket here."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from batching import Answer, BatchKey, Options, Task
+from batching.errors import UpstreamProtocolError
+from tests.support.fakes import KEY, items_of
+from upstream.dialects.dialect import Refusal, RefusalKind, UpstreamInfo
+from upstream.dialects.tei import (
+    MAX_RELAYED_TEXT,
+    MAX_REMEMBERED_KEYS,
+    MAX_REPLY_BYTES_BESIDE,
+    MAX_REPLY_BYTES_PER_ITEM,
+    TeiDialect,
+)
+from upstream.http_reply import Reply
+
+INPUTS, BUSY, NOT_READY, FAILED = RefusalKind.INPUTS, RefusalKind.BUSY, RefusalKind.NOT_READY, RefusalKind.FAILED
+
+
+def reply_of(body: bytes = b"", status: int = 200) -> Reply:
+    return Reply(status, {}, body)
+
+
+# Requests
+
+
+@pytest.mark.parametrize(
+    ("options", "members"),
+    [
+        (Options(), b""),
+        (Options(normalize=True), b',"normalize":true'),
+        (Options(normalize=False), b',"normalize":false'),
+        (Options(truncate=True), b',"truncate":true'),
+        (Options(truncation_direction="left"), b',"truncation_direction":"Left"'),
+        (Options(truncation_direction="right"), b',"truncation_direction":"Right"'),
+        (Options(prompt_name='a "query"\n'), b',"prompt_name":"a \\"query\\"\\n"'),
+        (Options(prompt_name=""), b',"prompt_name":""'),
+        (Options(dimensions=256), b',"dimensions":256'),
+        (Options(dimensions=0), b',"dimensions":0'),
+        (Options(more=(("x", b"[1,2.50]"),)), b',"x":[1,2.50]'),
+        (Options(more=(('a "b"', b"null"),)), b',"a \\"b\\"":null'),
+        # All are sorted by name.
+        (
+            Options(False, True, "left", None, 8, (("embed", b"1"), ("z", b"{}"))),
+            b',"dimensions":8,"embed":1,"normalize":false,"truncate":true,"truncation_direction":"Left","z":{}',
+        ),
+        # A member that the API does not know stands for the server's own.
+        (Options(normalize=False, more=(("normalize", b'"l2"'),)), b',"normalize":"l2"'),
+    ],
+)
+def test_options_stand_behind_the_inputs(options: Options, members: bytes) -> None:
+    dialect = TeiDialect()
+    for _ in range(2):  # the second time from memory
+        request = dialect.request(BatchKey(Task.EMBED, options), items_of("a"))
+        assert (request.path, request.method, request.body) == ("/embed", "POST", b'{"inputs":["a"]%b}' % members)
+        assert isinstance(json.loads(request.body or b""), dict)
+
+
+def test_items_are_sent_byte_by_byte_and_in_order() -> None:
+    items = [b'"a"', b'"b\\n"', b'"\\u00fc"', '"ü"'.encode(), b"[1,2]", b"[ 3 ]"]
+    body = TeiDialect().request(KEY, items).body
+    assert body == b'{"inputs":["a","b\\n","\\u00fc","\xc3\xbc",[1,2],[ 3 ]]}'
+
+
+def test_the_model_that_a_client_names_is_not_sent() -> None:
+    assert TeiDialect().request(BatchKey(Task.EMBED, model="gpt"), items_of("a")).body == b'{"inputs":["a"]}'
+
+
+def test_as_many_keys_as_there_may_be_are_remembered() -> None:
+    dialect = TeiDialect()
+    for number in range(3 * MAX_REMEMBERED_KEYS):
+        key = BatchKey(Task.EMBED, Options(dimensions=number))
+        assert dialect.request(key, [b"1"]).body == b'{"inputs":[1],"dimensions":%d}' % number
+    assert len(dialect._members) <= MAX_REMEMBERED_KEYS
+
+
+def test_embeddings_can_be_done() -> None:
+    assert TeiDialect().cannot(BatchKey(Task.EMBED, Options(more=(("x", b"1"),)))) is None
+
+
+def test_what_has_no_route_cannot_be_done() -> None:
+    key = BatchKey("ocr")  # type: ignore[arg-type] # as a task of later would be
+    assert TeiDialect().cannot(key) == "a TEI upstream cannot do ocr"
+
+
+@pytest.mark.parametrize("count", [1, 2, 32])
+def test_a_reply_may_be_as_long_as_its_vectors_can_be(count: int) -> None:
+    limit = TeiDialect().reply_limit(KEY, count)
+    assert limit == MAX_REPLY_BYTES_BESIDE + count * MAX_REPLY_BYTES_PER_ITEM
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    ("body", "vectors", "dimension"),
+    [
+        (b"[[1,2],[3,4]]", [b"[1,2]", b"[3,4]"], 2),
+        (b" [ [ 1 ,\n\t2 ] , [3,4] ] ", [b"[ 1 ,\n\t2 ]", b"[3,4]"], 2),
+        (b"[[0.10000000000000000000000001]]", [b"[0.10000000000000000000000001]"], 1),
+        (b"[[0.1,-2,3e-7,4E+08,1e999,-0.0]]", [b"[0.1,-2,3e-7,4E+08,1e999,-0.0]"], 6),
+    ],
+)
+def test_the_answers_vectors_are_the_upstreams_own_bytes(body: bytes, vectors: list[bytes], dimension: int) -> None:
+    assert TeiDialect().answer(KEY, len(vectors), reply_of(body)) == Answer(vectors, dimension)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[[1],[2]",
+        b'{"data":[]}',
+        b"[]",
+        b"[[1]]",
+        b"[[1],[2],[3]]",
+        b"[[1],[2,3]]",
+        b"[[],[]]",
+        b"[[1],null]",
+        b"[[1],[null]]",
+        b"[[1],[NaN]]",
+        b'[[1],["2"]]',
+        b"[" * 60_000,
+        b"[[1],[2]]x",
+    ],
+)
+def test_what_is_not_one_vector_for_each_input_is_no_answer(body: bytes) -> None:
+    with pytest.raises(UpstreamProtocolError) as raised:
+        TeiDialect().answer(KEY, 2, reply_of(body))
+    assert raised.value.__cause__ is not None
+    assert raised.value.message == str(raised.value.__cause__)
+
+
+# Refusals
+
+TOLD = b'{"error":"too long","error_type":"Tokenizer"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [
+        (400, Refusal(INPUTS, "too long", "Tokenizer")),
+        (413, Refusal(INPUTS, "too long", "Tokenizer")),
+        (422, Refusal(INPUTS, "too long", "Tokenizer")),
+        (429, Refusal(BUSY)),
+        (503, Refusal(NOT_READY)),
+        *[(status, Refusal(FAILED)) for status in (201, 204, 301, 307, 401, 403, 404, 405, 408, 424, 500, 502, 504)],
+    ],
+)
+def test_the_status_says_why_and_only_words_about_inputs_are_read(status: int, refusal: Refusal) -> None:
+    assert TeiDialect().refusal(reply_of(TOLD, status)) == refusal
+    assert TeiDialect().refusal(reply_of(b"", status)) == Refusal(refusal.kind)
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "error_type"),
+    [
+        (b'{"error":"no","error_type":"Validation"}', "no", "Validation"),
+        (b'{"error":"no"}', "no", "Validation"),
+        (b'{"error_type":"Tokenizer"}', "", "Tokenizer"),
+        (b'{"error":"no","error_type":"' + b"a" * 40 + b'"}', "no", "a" * 40),
+        (b'{"error":"no","error_type":"' + b"a" * 41 + b'"}', "no", "Validation"),
+        (b'{"error":7,"error_type":"<script>"}', "", "Validation"),
+        (b'{"error":"no","error_type":""}', "no", "Validation"),
+        (b'{"error":"no","error_type":"a b"}', "no", "Validation"),
+        (b'{"error":"no","error_type":"a\\n"}', "no", "Validation"),
+        ('{"error":"no","error_type":"ä"}'.encode(), "no", "Validation"),
+        (b'{"error":"no","error_type":1}', "no", "Validation"),
+        (b'{"error":["no"]}', "", "Validation"),
+        ('{"error":"zu groß"}'.encode(), "zu groß", "Validation"),
+        (b'{"error":"\xff"}', "", "Validation"),
+        (b'{"error":"' + b"x" * MAX_RELAYED_TEXT + b'"}', "x" * MAX_RELAYED_TEXT, "Validation"),
+        (b'{"error":"' + b"x" * (MAX_RELAYED_TEXT + 1) + b'"}', "x" * MAX_RELAYED_TEXT, "Validation"),
+        (b"", "", "Validation"),
+        (b"<html>", "", "Validation"),
+        (b"[]", "", "Validation"),
+        (b'"no"', "", "Validation"),
+        (b"null", "", "Validation"),
+        (b'{"error":' + b"[" * 30_000, "", "Validation"),
+    ],
+)
+def test_the_servers_words_are_taken_only_where_they_are_sane(body: bytes, text: str, error_type: str) -> None:
+    for status in (400, 413, 422):
+        assert TeiDialect().refusal(reply_of(body, status)) == Refusal(INPUTS, text, error_type)
+
+
+# What it says of itself
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            b'{"model_id":"m","max_client_batch_size":32,"max_concurrent_requests":512}',
+            UpstreamInfo("m", 32, 512),
+        ),
+        (b'{"model_id":7,"max_client_batch_size":true,"max_concurrent_requests":-1}', UpstreamInfo(None, None, None)),
+        (b'{"max_client_batch_size":1.5,"max_concurrent_requests":"9"}', UpstreamInfo(None, None, None)),
+        (b'{"max_client_batch_size":0,"max_concurrent_requests":1}', UpstreamInfo(None, None, 1)),
+        (b"{}", UpstreamInfo(None, None, None)),
+        (b"[]", None),
+        (b"", None),
+        (b"<html>", None),
+        (b"[" * 30_000, None),
+        (b'{"model_id":"\xff"}', None),
+    ],
+)
+def test_limits_are_read_from_info_and_those_that_make_no_sense_count_as_untold(
+    body: bytes, said: UpstreamInfo | None
+) -> None:
+    asked: list[str] = []
+
+    def get(path: str) -> Reply:
+        asked.append(path)
+        return reply_of(body)
+
+    assert TeiDialect().describe(get) == said
+    assert asked == ["/info"]
+
+
+@pytest.mark.parametrize("status", [204, 404, 500])
+def test_a_server_without_info_says_nothing(status: int) -> None:
+    assert TeiDialect().describe(lambda path: reply_of(b'{"model_id":"m"}', status)) is None
+
+
+def test_a_server_that_does_not_answer_says_nothing() -> None:
+    assert TeiDialect().describe(lambda path: None) is None

@@ -1,0 +1,105 @@
+"""A monitor on the fake clock, and a stand-in for the upstream that it probes."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from batching import CallReport
+from tests.support.fakes import FakeClock, FakeUpstream, capacity_of
+from tests.support.observers import RecordingObserver
+from upstream.clamp import Clamp
+from upstream.dialects.dialect import UpstreamInfo
+from upstream.monitor import UpstreamMonitor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batching import ProxyError
+
+URL = "http://upstream"
+
+
+class ProbedUpstream(FakeUpstream):
+    """Is as healthy as it is told to be, says of itself what it is told to say, and notes what it is asked."""
+
+    def __init__(self, url: str = URL) -> None:
+        super().__init__()
+        self.url = url
+        self.told: UpstreamInfo | None = UpstreamInfo("model", 32, 512)
+        #: The seconds that each probe, and each question for its limits, was given.
+        self.probes: list[float] = []
+        self.questions: list[float] = []
+        self.probed = threading.Semaphore(0)
+        #: Called during each probe.
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def is_healthy(self, timeout: float) -> bool:
+        self.probes.append(timeout)
+        self.meanwhile()
+        self.probed.release()
+        return self.healthy
+
+    def info(self, timeout: float) -> UpstreamInfo | None:
+        self.questions.append(timeout)
+        return self.told
+
+
+class Wake:
+    """Stands in for the event that the monitor's thread waits on: notes each wait, and lets the time pass."""
+
+    def __init__(self, bench: MonitorBench, health: list[bool]) -> None:
+        self.waits: list[float] = []
+        self._bench = bench
+        self._health = health
+
+    def wait(self, timeout: float) -> None:
+        self.waits.append(timeout)
+        self._bench.clock.time += timeout
+        if self._health:
+            self._bench.upstream.healthy = self._health.pop(0)
+        else:
+            self._bench.monitor.stop()
+
+    def set(self) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+
+class MonitorBench:
+    """A monitor and what it works with."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.upstream = ProbedUpstream()
+        self.capacity = capacity_of()
+        self.observer = RecordingObserver()
+        clamp = Clamp(self.capacity, batch_size=32, batches=4)
+        self.monitor = UpstreamMonitor(self.upstream, clamp, self.clock, self.observer)
+
+    def fails(self, error: ProxyError | None, upstream: str = URL) -> None:
+        """Tell the monitor of a call that has ended like this."""
+        self.monitor.on_call(CallReport(upstream, 1, "full", None, 0.1, error))
+
+    def check_each(self, *health: bool) -> list[bool]:
+        """Check once a second, with the upstream as healthy as this."""
+        answers = []
+        for healthy in health:
+            self.upstream.healthy = healthy
+            self.clock.time += 1.0
+            answers.append(self.monitor.check(max_age=0.5))
+        return answers
+
+    def run(self, *health: bool) -> list[float]:
+        """Be the monitor's thread for as many probes as given; return how long it waited after each."""
+        self.upstream.healthy, *later = health
+        wake = Wake(self, later)
+        self.monitor._wake = wake  # type: ignore[assignment] # the one place where the thread waits
+        self.monitor._run()
+        return wake.waits
+
+    @property
+    def probes(self) -> int:
+        return len(self.upstream.probes)
