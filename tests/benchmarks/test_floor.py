@@ -1,4 +1,4 @@
-"""The bound that the proxy is measured against gives everybody their own vector too."""
+"""The bound that the proxy is measured against gives each client its own vector too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from benchmarks.floor import Floor
-from tests.support.chaos import Chaos
 from tests.support.fakes import items_of, vector_of
+from tests.support.upstream import ScriptedUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,15 +34,15 @@ def running(floor: Floor) -> Iterator[Floor]:
     thread.join(10)
 
 
-def test_a_crowd_that_is_complete_travels_at_once_and_everybody_gets_their_own() -> None:
-    with Chaos() as upstream, running(Floor(upstream.url, crowd=4)) as floor:
+def test_a_crowd_that_is_complete_travels_at_once_and_each_client_gets_its_own() -> None:
+    with ScriptedUpstream() as upstream, running(Floor(upstream.url, crowd=4)) as floor:
         for number in range(3):
             items = items_of(*(f"{number}, {each}" for each in range(4)))
             assert vectors_of(floor, items) == {item: b"[" + vector_of(item) + b"]" for item in items}
-        assert [len(request.items) for request in upstream.requests] == [4, 4, 4]
+        assert upstream.sizes == [4, 4, 4]
 
 
 def test_a_crowd_that_is_not_waits_only_for_a_while() -> None:
-    with Chaos() as upstream, running(Floor(upstream.url, crowd=4)) as floor:
+    with ScriptedUpstream() as upstream, running(Floor(upstream.url, crowd=4)) as floor:
         (item,) = items_of("alone")
         assert vectors_of(floor, [item]) == {item: b"[" + vector_of(item) + b"]"}

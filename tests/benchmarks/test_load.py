@@ -90,19 +90,19 @@ class TestOptimum:
         best = crowd_optimum(33, fixed=0.004, per_item=0.0001)
         assert best >= 32 / (0.004 + 0.0032)
 
-    def test_one_client_waits_for_itself(self):
+    def test_one_client_gets_one_item_in_each_round_trip(self):
         assert crowd_optimum(1, fixed=0.02, per_item=0.0005, away=0.001) == pytest.approx(1 / 0.0215)
 
     def test_servers_share_the_work(self):
         alone = crowd_optimum(64, fixed=0.02, per_item=0.0005)
         assert crowd_optimum(64, fixed=0.02, per_item=0.0005, servers=2) == pytest.approx(2 * alone)
 
-    def test_no_crowd_no_optimum(self):
+    def test_a_crowd_of_none_is_refused(self):
         with pytest.raises(ValueError, match="at least 1"):
             crowd_optimum(0, fixed=1, per_item=1)
 
-    def test_no_schedule_that_is_played_beats_it(self):
-        """Random cohorts, played call by call on a serial upstream, stay below the formula."""
+    def test_no_simulated_schedule_beats_it(self):
+        """Random cohorts, simulated call by call on a serial upstream, stay below the formula."""
         randomness = random.Random(7)
         for _ in range(300):
             clients, limit = randomness.randint(1, 70), randomness.choice([8, 32])
@@ -119,11 +119,11 @@ class TestOptimum:
                 back[cohort] = free + away
                 served += sizes[cohort]
             best = crowd_optimum(clients, fixed=fixed, per_item=per_item, away=away, max_batch=limit)
-            assert served / free <= best * 1.03  # the first cycle starts with everybody present
+            assert served / free <= best * 1.03  # in the first cycle all clients are present at once
 
 
 class TestReport:
-    """Figures for people."""
+    """Figures, tables and files."""
 
     def test_tables_are_aligned_markdown(self):
         table = report.table(["service", "p50 ms"], [["proxy", 21.456], ["ideal", None]])
@@ -214,7 +214,7 @@ class TestCompare:
 
 
 class TestWire:
-    """HTTP as far as we speak it."""
+    """HTTP as far as the benchmarks use it."""
 
     def test_request_is_read_back(self):
         request = wire.build_request(wire.endpoint("http://localhost:81", "/embed"), b'{"inputs":"x"}')
@@ -328,14 +328,14 @@ def test_closed_loop_counts_refusals_by_status(upstream):
 
 def test_open_loop_answers_the_whole_schedule_and_counts_from_intended_times(upstream):
     target, requests = _requests(upstream)
-    # Everything at once: with 4 servers of about 1 ms the last of 40 must be charged the whole queue.
+    # Everything at once: with 4 servers of about 1 ms the latency of the last of 40 includes the whole queue.
     recording = precise_loop.run(open_loop(target, requests, [0.01] * 40))
     assert recording.errors == {}
     assert len(recording.latencies) == 40
     assert max(recording.latencies) >= 0.010
 
 
-def test_open_loop_charges_requests_that_found_no_connection(upstream):
+def test_open_loop_counts_the_wait_of_requests_that_found_no_connection(upstream):
     target, requests = _requests(upstream)
     recording = precise_loop.run(open_loop(target, requests, [0.01] * 10, max_connections=1))
     assert (len(recording.latencies), recording.connections) == (10, 1)
@@ -383,7 +383,7 @@ def test_compare_runs_a_stand_in_against_direct_and_ideal(capsys, tmp_path):
 
 
 def test_compare_refuses_a_proxy_that_mixes_up_vectors(capsys):
-    """A stand-in whose vectors are its own must be found out before anything is measured."""
+    """A stand-in whose vectors are its own must be refused before anything is measured."""
     stand_in = f"{sys.executable} -m benchmarks.upstream --port {{port}} --verify --fixed-ms 0"
     argv = ["compare", "--clients", "1", "--rounds", "1", "--fixed-ms", "0", "--proxy-ready", "/health"]
     with pytest.raises(SystemExit, match="another text's vector"):

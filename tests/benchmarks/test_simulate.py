@@ -41,7 +41,7 @@ def test_one_client_waits_for_the_upstream_and_the_network_only() -> None:
     assert outcome.p50 == pytest.approx(SHORT.seconds(1) + 2 * NETWORK)
 
 
-def test_a_fixed_wait_is_waited_by_everybody_who_comes_alone() -> None:
+def test_a_lone_client_waits_for_the_whole_fixed_wait() -> None:
     outcome = run("fixed 10", SHORT, Closed(1, THINK), items=300)
     assert outcome.p50 == pytest.approx(0.010 + SHORT.seconds(1) + 2 * NETWORK)
 
@@ -100,7 +100,7 @@ def test_at_half_the_capacity_the_slowest_percent_take_less_than_two_and_a_half_
     assert outcome.p99 <= 2.5 * upstream.seconds(simulate.MAX_BATCH)
 
 
-def test_parallel_servers_are_found_out() -> None:
+def test_the_adaptive_rule_learns_that_servers_work_in_parallel() -> None:
     load = poisson(PARALLEL, 0.22)
     adaptive, four = (run(rule, PARALLEL, load, items=4000) for rule in (ADAPTIVE, "slot-free 4"))
     assert adaptive.p50 <= 1.1 * four.p50

@@ -72,7 +72,7 @@ def test_rebatching_merges_what_waits(loop):
     accelerator = Accelerator(loop, Cost(10, 1), rebatch_limit=4)
     ends = _submit_all(accelerator, loop, [1, 1, 2, 1, 9])
     loop.run()
-    # alone (nobody waited), then 1 + 2 + 1, then the one that is over the limit by itself
+    # alone (no other call waited), then 1 + 2 + 1, then the one that is over the limit by itself
     assert ends == [(1, 11), (1, 25), (2, 25), (1, 25), (9, 44)]
     assert accelerator.pass_sizes == {1: 1, 4: 1, 9: 1}
 
@@ -115,11 +115,12 @@ def test_vectors_depend_on_the_text_alone(vectors):
 
 def _ask(loop, method, path, body=b""):
     service = Service(Accelerator(loop, Cost(0.005, 0)), HashVectors(4))
-    replies = []
+    replies: list[bytes] = []
     service.handle(method, path, body, replies.append)
     loop.run()
     (reply,) = replies
     head = wire.read_reply_head(reply, len(reply))
+    assert head is not None
     return head.status, json.loads(reply[head.body_at :])
 
 
@@ -146,7 +147,7 @@ def test_bad_bodies_get_teis_errors(loop, body, status, kind):
 
 def test_more_items_than_permits_are_refused(loop):
     service = Service(Accelerator(loop, Cost(1, 0)), HashVectors(1))
-    replies = []
+    replies: list[bytes] = []
     for _ in range(5):
         service.handle(b"POST", b"/embed", json.dumps({"inputs": ["x"] * 1000}).encode(), replies.append)
     assert replies[0].startswith(b"HTTP/1.1 429")

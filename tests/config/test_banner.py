@@ -1,4 +1,4 @@
-"""People see the settings in effect, where they came from, and no secret."""
+"""The banner shows the settings in effect and their sources, and no secret."""
 
 from __future__ import annotations
 

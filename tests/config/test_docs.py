@@ -1,4 +1,4 @@
-"""README's table of settings and config.toml say what the declarations say."""
+"""The table in docs/settings.md and config.toml say what the declarations say."""
 
 from __future__ import annotations
 
@@ -9,15 +9,27 @@ import pytest
 
 from config import DECLARATIONS, Settings, load_settings, markdown_table, toml_file
 from config.__main__ import main
-from config.table import BEGIN, END, MarkersMissingError, readme_with_table, write_documents
+from config.table import BEGIN, END, PAGE, MarkersMissingError, page_with_table, write_documents
 
 ROOT = Path(__file__).resolve().parents[2]
 REWRITE = "stale: run `python -m config --write-docs`"
 
 
-def test_the_readme_holds_the_current_table() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme == readme_with_table(readme), f"README.md is {REWRITE}"
+def empty_page(root: Path) -> Path:
+    """Make the page with its markers below ``root`` and return its path."""
+    page = root / PAGE
+    page.parent.mkdir()
+    page.write_text(f"{BEGIN}{END}", encoding="utf-8")
+    return page
+
+
+def test_the_page_of_the_settings_holds_the_current_table() -> None:
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert page == page_with_table(page), f"{PAGE} is {REWRITE}"
+
+
+def test_the_readme_links_the_page_of_the_settings() -> None:
+    assert f"]({PAGE})" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_config_toml_holds_every_setting_and_its_default() -> None:
@@ -51,21 +63,21 @@ def test_the_table_has_one_row_a_setting() -> None:
 
 
 def test_only_the_text_between_the_markers_is_renewed() -> None:
-    renewed = readme_with_table(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+    renewed = page_with_table(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
     assert renewed == f"above\n{BEGIN}\n{markdown_table()}{END}\nbelow\n"
-    assert readme_with_table(renewed) == renewed
+    assert page_with_table(renewed) == renewed
 
 
-@pytest.mark.parametrize("readme", ["", BEGIN, f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}", f"{BEGIN} {END} {END}"])
-def test_a_readme_without_its_markers_is_refused(readme: str) -> None:
+@pytest.mark.parametrize("page", ["", BEGIN, f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}", f"{BEGIN} {END} {END}"])
+def test_a_page_without_its_markers_is_refused(page: str) -> None:
     with pytest.raises(MarkersMissingError, match="once each"):
-        readme_with_table(readme)
+        page_with_table(page)
 
 
 def test_both_documents_are_written(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text(f"{BEGIN}{END}", encoding="utf-8")
+    page = empty_page(tmp_path)
     write_documents(tmp_path)
-    assert (tmp_path / "README.md").read_text(encoding="utf-8") == f"{BEGIN}\n{markdown_table()}{END}"
+    assert page.read_text(encoding="utf-8") == f"{BEGIN}\n{markdown_table()}{END}"
     assert (tmp_path / "config.toml").read_text(encoding="utf-8") == toml_file()
 
 
@@ -81,7 +93,8 @@ def test_a_command_rewrites_the_documents(
 ) -> None:
     monkeypatch.setattr("config.__main__.DEFAULT_FILE", tmp_path / "config.toml")
     assert main(["--write-docs"]) == 1
-    assert "README.md" in capsys.readouterr().err
-    (tmp_path / "README.md").write_text(f"{BEGIN}{END}", encoding="utf-8")
+    assert PAGE in capsys.readouterr().err
+    page = empty_page(tmp_path)
     assert main(["--write-docs"]) == 0
     assert (tmp_path / "config.toml").exists()
+    assert page.read_text(encoding="utf-8") == f"{BEGIN}\n{markdown_table()}{END}"

@@ -1,4 +1,4 @@
-"""Log lines: for people or for machines, gunicorn's among them."""
+"""Log lines are text or JSON, gunicorn's lines too."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_level_counts_for_gunicorn_too(capsys: pytest.CaptureFixture[str]) -
     assert "more" in lines
 
 
-def test_urllib3_stays_quiet_about_what_we_report_ourselves(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_of_urllib3_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     logging.config.dictConfig(logging_config(Settings(log_level="debug")))
     logging.getLogger("urllib3.connectionpool").warning("Retrying")
     assert capsys.readouterr().err == ""

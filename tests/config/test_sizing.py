@@ -21,13 +21,13 @@ def test_threads_derive_from_admission_with_spare_ones() -> None:
     assert thread_count(Settings(max_concurrent_requests=100, threads=300)) == 300
 
 
-def test_idle_connections_keep_only_threads_that_nobody_else_may_need() -> None:
+def test_idle_connections_keep_only_threads_that_neither_admission_nor_health_checks_need() -> None:
     assert idle_threads(Settings(max_concurrent_requests=100)) == 64
     assert idle_threads(Settings(max_concurrent_requests=100, threads=126)) == 10
     assert idle_threads(Settings(max_concurrent_requests=100, threads=108)) == 0
 
 
-def test_too_few_threads_would_queue_requests_out_of_sight() -> None:
+def test_too_few_threads_to_hold_every_admitted_request_are_refused() -> None:
     fits = Settings(max_concurrent_requests=100, threads=108)
     assert sizing_problems(fits) == ()
     problem = only_problem(Settings(max_concurrent_requests=100, threads=107))
@@ -80,7 +80,7 @@ def test_no_limit_of_open_files_is_no_bound() -> None:
     assert sizing_problems(Settings(), open_files_limit=-1) == ()
 
 
-def test_open_files_must_do_for_the_threads() -> None:
+def test_the_limit_of_open_files_must_cover_the_threads() -> None:
     assert sizing_problems(Settings(), open_files_limit=1024) == ()
     problem = only_problem(Settings(), open_files_limit=512)
     assert "the limit is 512" in problem

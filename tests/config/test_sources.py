@@ -75,7 +75,7 @@ def test_the_process_environment_is_read_unless_another_is_given(
     assert load_settings((), None, sources.path).max_batch_size == 7
 
 
-def test_unknown_environment_variables_are_none_of_our_business(sources: Sources) -> None:
+def test_unknown_environment_variables_are_ignored(sources: Sources) -> None:
     assert sources.load(environ={"MAX_BACH_SIZE": "7", "PATH": "/bin"}).max_batch_size == 32
 
 
@@ -132,7 +132,7 @@ def test_a_file_that_is_not_utf8_is_reported_with_its_line(sources: Sources) -> 
     assert "is not UTF-8 text (at line 2)" in sources.problem()
 
 
-def test_a_byte_order_mark_does_no_harm(sources: Sources) -> None:
+def test_a_byte_order_mark_is_ignored(sources: Sources) -> None:
     sources.path.write_bytes(b"\xef\xbb\xbfport = 1\n")
     assert sources.load().port == 1
 
@@ -150,7 +150,7 @@ def test_a_key_unlike_any_other_gets_no_suggestion(sources: Sources) -> None:
     assert sources.toml("zzz = 8").problem() == "zzz (config.toml): unknown setting"
 
 
-def test_a_table_is_told_that_settings_stand_at_the_top_level(sources: Sources) -> None:
+def test_a_table_is_refused_because_settings_stand_at_the_top_level(sources: Sources) -> None:
     assert "top level" in sources.toml("[batching]\nmax_batch_size = 8").problem()
 
 
@@ -165,7 +165,7 @@ def test_flags_are_not_abbreviated(sources: Sources) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--api-keyhush", "--inference-api-key:hush", "--api-keyhush=x"])
-def test_what_sticks_to_a_secrets_flag_is_not_shown(sources: Sources, flag: str) -> None:
+def test_text_right_behind_a_secrets_flag_is_not_shown(sources: Sources, flag: str) -> None:
     problem = sources.problem(flag)
     assert "api-key...: unknown" in problem
     assert "hush" not in problem
@@ -226,7 +226,7 @@ def test_a_host_is_a_name_or_an_address(sources: Sources, text: str, host: str) 
 
 
 @pytest.mark.parametrize("text", ["", "a b", "localhost:80", "http://a", "a."])
-def test_a_host_is_nothing_else(sources: Sources, text: str) -> None:
+def test_other_text_is_refused_as_a_host(sources: Sources, text: str) -> None:
     assert "must be a host name or IP address" in sources.problem("--host", text)
 
 
@@ -340,7 +340,7 @@ def test_settings_that_do_not_fit_each_other_are_refused_with_both_sources(sourc
     )
 
 
-def test_a_refused_value_is_not_held_against_the_others(sources: Sources) -> None:
+def test_a_refused_value_is_not_checked_against_the_others(sources: Sources) -> None:
     assert sources.problem("--threads", "8", "--max-concurrent-requests", "x").startswith("max_concurrent_requests")
 
 

@@ -1,4 +1,4 @@
-"""The real model: its passes, its vectors, and the files it insists on."""
+"""The real model: its passes, its vectors, and its pinned files."""
 
 import os
 import subprocess

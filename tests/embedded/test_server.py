@@ -1,4 +1,4 @@
-"""TEI's HTTP contract as the embedded server keeps it, over a model that is all arithmetic."""
+"""TEI's HTTP contract as the embedded server keeps it, over a fake model."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from embedded.errors import EmptyInputError, OverloadedError
 from embedded.progress import Progress
 from embedded.server import MAX_CLIENT_BATCH_SIZE, MAX_CONCURRENT_REQUESTS, PAYLOAD_LIMIT, Permits, create_app, to_json
 
-PATIENCE = 10.0  # seconds until a test that waits gives up
+TIMEOUT = 10.0  # seconds until a test that waits gives up
 
 
 class FakeModel:
@@ -45,7 +45,7 @@ class FakeModel:
 
 
 class GatedModel(FakeModel):
-    """Its inference stands still until the gate opens; it counts who is inside and who came to the door."""
+    """Its inference blocks until the gate opens. It counts the inputs encoded and the inferences that run at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,18 +63,18 @@ class GatedModel(FakeModel):
     ) -> NDArray[np.float32]:
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
-        assert self.gate.wait(PATIENCE)
+        assert self.gate.wait(TIMEOUT)
         self.inside -= 1
         return super().embed(encoded, normalize=normalize, dimensions=dimensions)
 
     def await_arrivals(self, count: int) -> None:
         for _ in range(count):
-            assert self.arrived.acquire(timeout=PATIENCE)
+            assert self.arrived.acquire(timeout=TIMEOUT)
 
 
 class BrokenModel(FakeModel):
     def embed(self, *_: Any, **__: Any) -> NDArray[np.float32]:
-        raise RuntimeError("the neighbour's secret text")
+        raise RuntimeError("another client's secret text")
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def test_requests_at_the_same_time_never_share_an_inference() -> None:
         calls = [pool.submit(app.test_client().post, "/embed", json={"inputs": "a"}) for _ in range(3)]
         model.await_arrivals(3)
         model.gate.set()
-        statuses = [call.result(PATIENCE).status_code for call in calls]
+        statuses = [call.result(TIMEOUT).status_code for call in calls]
 
     assert statuses == [200, 200, 200]
     assert model.most_inside == 1
@@ -302,7 +302,7 @@ def test_inputs_beyond_the_permits_are_refused_at_once_and_the_rest_answered() -
         refused = app.test_client().post("/embed", json={"inputs": "one more"})
 
         model.gate.set()
-        statuses = {call.result(PATIENCE).status_code for call in calls}
+        statuses = {call.result(TIMEOUT).status_code for call in calls}
 
     assert error_of(refused) == (429, "Overloaded", "Model is overloaded")
     assert statuses == {200}

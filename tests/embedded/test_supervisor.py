@@ -1,4 +1,4 @@
-"""The real child process: one URL over its deaths, and its own death with its parent."""
+"""The real child process: it keeps one URL over restarts, and it ends with its parent."""
 
 import http.client
 import json
@@ -21,21 +21,21 @@ from embedded.supervisor import EmbeddedServer, restart_delay
 from tests.support.service import eventually
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0  # seconds until a test that waits gives up
+TIMEOUT = 30.0  # seconds until a test that waits gives up
 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[EmbeddedServer, str]]:
     server = EmbeddedServer()
     url = server.start()
-    assert server.wait_until_ready(PATIENCE)
+    assert server.wait_until_ready(TIMEOUT)
     yield server, url
     server.stop()
 
 
 @contextmanager
 def connected(url: str) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT)
     try:
         yield connection
     finally:
@@ -65,7 +65,7 @@ def pid_of(server: EmbeddedServer) -> int:
     ("previous", "lived", "delay"),
     [(None, 0.1, 0.5), (0.5, 0.1, 1.0), (1.0, 29.9, 2.0), (8.0, 0.1, 10.0), (10.0, 0.1, 10.0), (10.0, 30.0, 0.5)],
 )
-def test_restarts_wait_longer_each_time_until_a_child_proves_healthy(
+def test_restarts_wait_longer_each_time_until_a_child_has_lived_for_half_a_minute(
     previous: float | None, lived: float, delay: float
 ) -> None:
     assert restart_delay(previous, lived) == delay
@@ -96,7 +96,7 @@ def test_ctrl_c_in_the_foreground_group_leaves_the_child_serving(running: tuple[
     pid = pid_of(server)
 
     with connected(url) as connection:
-        for _ in range(20):  # a child told to stop would hang up in the first pause between two of them
+        for _ in range(20):  # a child that stops would close the connection between two requests
             os.kill(pid, signal.SIGINT)
             send_texts(connection, "hello")
             assert len(json.load(connection.getresponse())) == 1
@@ -110,16 +110,16 @@ def test_a_child_killed_is_replaced_at_the_same_url(running: tuple[EmbeddedServe
     before = embed(url, "hello")
 
     first.kill()
-    first.wait(PATIENCE)
+    first.wait(TIMEOUT)
 
-    assert embed(url, "hello") == before  # the listener outlived the child, so this call simply waited
+    assert embed(url, "hello") == before  # the listener outlived the child, so this call waited
     assert server.pid != first.pid
 
 
 def test_stop_finishes_what_is_in_flight_and_leaves_no_process() -> None:
     server = EmbeddedServer()
     url = server.start()
-    assert server.wait_until_ready(PATIENCE)
+    assert server.wait_until_ready(TIMEOUT)
     child = psutil.Process(pid_of(server))
 
     with connected(url) as connection:
@@ -134,7 +134,7 @@ def test_stop_finishes_what_is_in_flight_and_leaves_no_process() -> None:
     assert len(vectors) == 4
     assert not child.is_running()
     assert server.pid is None
-    server.stop()  # once more does no harm
+    server.stop()  # a second stop does nothing
     with pytest.raises(ConnectionRefusedError):
         embed(url, "hello")
 
@@ -184,7 +184,7 @@ PARENT = """
     url = server.start()
     worker = os.fork()
     if worker == 0:
-        server.stop()  # a worker is no owner: nothing happens
+        server.stop()  # in a worker, stop does nothing
         say(stopped_by_worker=True)
         signal.pause()
     assert server.wait_until_ready(30)
@@ -237,18 +237,18 @@ def parent(tmp_path: Path) -> Iterator[Parent]:
 
 def test_the_child_dies_with_a_parent_killed_while_its_workers_still_live(parent: Parent) -> None:
     parent.process.kill()
-    parent.process.wait(PATIENCE)
+    parent.process.wait(TIMEOUT)
 
-    parent.child.wait(PATIENCE)
+    parent.child.wait(TIMEOUT)
 
     assert parent.worker.is_running()
     with pytest.raises(ConnectionRefusedError):  # the worker holds no copy of the listener either
         embed(parent.url, "hello")
 
 
-def test_a_parent_that_reaps_every_child_still_restarts_ours(parent: Parent) -> None:
+def test_a_parent_that_reaps_every_child_still_restarts_the_embedded_server(parent: Parent) -> None:
     parent.child.kill()
-    parent.child.wait(PATIENCE)
+    parent.child.wait(TIMEOUT)
 
     assert len(embed(parent.url, "hello")) == 1
     replaced = psutil.Process(parent.ask("say(child=server.pid)")["child"])

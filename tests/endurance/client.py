@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 #: Seconds after which a request without an answer counts as forgotten.
-PATIENCE = 60.0
+ANSWERED_WITHIN = 60.0
 LOST, REFUSED, HUNG_UP, FORGOTTEN = "lost", "refused", "hung up", "forgotten"
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -44,12 +44,12 @@ class Tally:
     #: Answers with another's vectors, or another's request id; how many had been answered with the first one.
     mixed_up: int = 0
     first_mixed_up: int = 0
-    #: Answers, or parts of them, that nobody had asked for.
+    #: Answers, or parts of them, that came without a request.
     unasked: int = 0
     #: Requests sent again because the kept-alive connection had just been closed.
     retried: int = 0
     under_way: int = 0
-    #: Moment and seconds of each answer, by its outcome; only if somebody wants them.
+    #: Moment and seconds of each answer, by its outcome; None if they are not kept.
     timed: list[tuple[float, float, str]] | None = None
 
     @property
@@ -175,9 +175,9 @@ class Client:
     async def _outcome(self, wish: Wish) -> str:
         identity = f"r{next(_numbers)}"
         request = embed(self._port, wish, identity)
-        patience = PATIENCE if wish.hang_up is None else wish.hang_up
+        timeout = ANSWERED_WITHIN if wish.hang_up is None else wish.hang_up
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 status, echoed, body = await self._answer(request)
         except TimeoutError:
             self.close()

@@ -1,4 +1,4 @@
-"""Nobody ever gets another's vector, nobody gets two answers, and nobody is forgotten."""
+"""No request gets another's vector or a second answer, and each gets an outcome."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         report.demand("found after requests", tally.first_mixed_up, f"1 to {SOON}", found)
         return report.close()
     report.demand("mixed up", tally.mixed_up, "0", tally.mixed_up == 0)
-    report.demand("answers nobody asked for", tally.unasked, "0", tally.unasked == 0)
+    report.demand("answers without a request", tally.unasked, "0", tally.unasked == 0)
     forgotten = tally.without_outcome + sum(tally.outcomes[each] for each in (LOST, REFUSED))
     report.demand("without exactly one outcome", forgotten, "0", forgotten == 0)
     strange = sorted(set(tally.outcomes) - {"200", "499", "504", "hung up", LOST, REFUSED, FORGOTTEN})

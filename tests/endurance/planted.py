@@ -1,4 +1,4 @@
-"""The service with a planted mistake: everybody in a batch gets the vector of the one before."""
+"""The service with a planted mistake: each item of a batch gets the vector of the one before."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def _rotated(body: bytes, count: int) -> tuple[list[bytes], int]:
     return [vectors[-1], *vectors[:-1]], dimension
 
 
-# Whoever has imported the function already gets the planted one too.
-for _module in [module for name, module in sys.modules.items() if name.startswith("upstream.")]:
+# Modules that imported the function before have a name of their own for it; those imported later find the planted one.
+for _module in [slices, *(module for name, module in sys.modules.items() if name.startswith("upstream."))]:
     if getattr(_module, "split_vectors", None) is _split:
-        _module.split_vectors = _rotated
+        vars(_module)["split_vectors"] = _rotated
 
 create_app = app.create_app

@@ -1,4 +1,4 @@
-"""Poison under load: those who send it are refused, everybody else gets their vector, and hardly later.
+"""Poison under load: requests with it are refused, all others get their vectors, and hardly later.
 
 First one poison text among 31 clean ones; then clients of which some send poison, in turn with clients that do not.
 """
@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.endurance.client import Crowd, Wish
 from tests.endurance.stage import Report, Upstream, metric, service
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def one_among_31(report: Report) -> None:
-    settings = {"batch_timing": "fixed", "max_wait_time_ms": 2000}
+    settings: dict[str, Any] = {"batch_timing": "fixed", "max_wait_time_ms": 2000}
     with Upstream(fixed=5) as upstream, service(inference_url=upstream.url, **settings) as running:
         texts = [f"text {number}" for number in range(31)]
         texts.insert(13, f"{POISON} text")

@@ -1,4 +1,4 @@
-"""SIGHUP under load loses nobody."""
+"""SIGHUP under load loses no request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As many slow clients as the service has threads delay nobody else once their read deadline has passed."""
+"""As many slow clients as the service has threads delay no other client once their read deadline has passed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.endurance.client import Crowd, one_text
 from tests.endurance.stage import Report, Upstream, quantile, service
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--read-timeout", type=float, default=5.0)
     options = parser.parse_args(argv)
     report = Report("slow")
-    settings = {"read_timeout_ms": int(options.read_timeout * 1e3)}
+    settings: dict[str, Any] = {"read_timeout_ms": int(options.read_timeout * 1e3)}
     with Upstream(fixed=5) as upstream, service(inference_url=upstream.url, **settings) as running:
         timed, began, ends = asyncio.run(load(options, running.port))
     deadline = began + options.read_timeout

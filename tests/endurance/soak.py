@@ -1,7 +1,7 @@
 """Half an hour of every fault at once, and the worker holds no more memory, descriptors or threads than at its start.
 
 Rounds of faults, each followed by a silence without any connection, in which the worker is looked at: what it holds
-then it holds for nobody.
+then belongs to no request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An upstream in a process of its own: answers what its texts alone determine, and misbehaves as it is told.
+"""An upstream in a process of its own: its form says what it answers, its behaviour when it is slow or fails.
 
 ``POST /behave`` takes a JSON object of the fields of ``Behaviour``, which hold from then on.
 """
@@ -13,11 +13,13 @@ import signal
 from dataclasses import dataclass, replace
 
 from benchmarks import wire
-from tests.endurance.vectors import vectors_for
+from tests.endurance.vectors import vector_for
+from tests.support.upstream.forms import Form, TeiForm
 
 #: Texts that begin like this are refused, and with them the whole call.
 POISON = "poison"
 REFUSALS = {422: ("Unprocessable", "Validation"), 429: ("Too Many", "Overloaded"), 503: ("Unavailable", "Unhealthy")}
+INFO = {"model_id": "endurance", "max_client_batch_size": 1000, "max_concurrent_requests": 4096}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Behaviour:
 class Embedder:
     """What all connections share."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, form: Form, behaviour: Behaviour) -> None:
+        self.form = form
         self.behaviour = behaviour
         self._random = random.Random(1)
 
@@ -52,17 +55,21 @@ class Embedder:
         return self._random.random() < self.behaviour.fails
 
     def reply(self, texts: list[str]) -> bytes | None:
-        """Return the answer; None stands for a reset."""
+        """Return the reply to a call; None stands for a reset."""
         if self.failing():
-            return _refusal(self.behaviour.status) if self.behaviour.status else None
+            return self._refusal(self.behaviour.status) if self.behaviour.status else None
         if any(text.startswith(POISON) for text in texts):
-            return _refusal(422)
-        return wire.build_reply(200, "OK", vectors_for(texts))
+            return self._refusal(422)
+        return wire.build_reply(200, "OK", self.form.answer([self.form.vector(text) for text in texts]))
 
+    def _refusal(self, status: int) -> bytes:
+        reason, error_type = REFUSALS[status]
+        return wire.build_reply(status, reason, self.form.refusal(reason, error_type))
 
-def _refusal(status: int) -> bytes:
-    reason, kind = REFUSALS[status]
-    return wire.build_reply(status, reason, json.dumps({"error": reason, "error_type": kind}).encode())
+    def page(self, path: str) -> bytes:
+        """Return the reply to a request that is no call."""
+        page = self.form.page(path)
+        return wire.build_reply(page.status, "Whatever", page.body)
 
 
 class Connection(asyncio.Protocol):
@@ -84,19 +91,16 @@ class Connection(asyncio.Protocol):
             return
         body = bytes(self._data[head.body_at : head.size])
         del self._data[: head.size]
-        if head.path == b"/embed":
-            texts = json.loads(body)["inputs"]
-            texts = [texts] if isinstance(texts, str) else texts
+        method, path = head.method.decode(), head.path.decode()
+        if self._embedder.form.is_call(method, path):
+            texts = self._embedder.form.inputs(body)
             delay = self._embedder.delay(len(texts))
             asyncio.get_running_loop().call_later(delay, self._answer, self._embedder.reply(texts))
-        elif head.path == b"/behave":
+        elif path == "/behave":
             self._embedder.behaviour = replace(Behaviour(), **json.loads(body))
             self._answer(wire.build_reply(200, "OK", b"{}"))
-        elif head.path == b"/info":
-            info = {"model_id": "endurance", "max_client_batch_size": 1000, "max_concurrent_requests": 4096}
-            self._answer(wire.build_reply(200, "OK", json.dumps(info).encode()))
         else:
-            self._answer(wire.build_reply(200, "OK", b""))
+            self._answer(self._embedder.page(path))
 
     def _answer(self, reply: bytes | None) -> None:
         if reply is None:
@@ -108,7 +112,7 @@ class Connection(asyncio.Protocol):
 async def serve(port: int, behaviour: Behaviour) -> None:
     """Listen until SIGTERM."""
     loop = asyncio.get_running_loop()
-    embedder = Embedder(behaviour)
+    embedder = Embedder(TeiForm(INFO, vector_for), behaviour)
     await loop.create_server(lambda: Connection(embedder), "127.0.0.1", port, backlog=1024, reuse_address=True)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)

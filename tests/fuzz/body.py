@@ -6,12 +6,17 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from api.apis.query import Bounds
+from api.apis.table import read_embed
 from api.body import parse_object
 from api.error_forms import RequestError, error_body
-from api.schemas import load_embed_query
+from batching import Call
+from upstream.dialects.tei import TeiDialect
 
 if TYPE_CHECKING:
-    from api.schemas import EmbedQuery
+    from api.apis.query import Query
+
+_dialect = TeiDialect()
 
 MOST_ITEMS = 8
 LONGEST_MESSAGE = 600
@@ -37,7 +42,7 @@ TOKENS = [
 
 def check(data: bytes) -> None:
     try:
-        query = load_embed_query(parse_object(data), MOST_ITEMS)
+        query = read_embed(parse_object(data), Bounds(MOST_ITEMS))
     except RequestError as problem:
         _check_refusal(problem)
         return
@@ -71,11 +76,15 @@ def _check_refusal(problem: RequestError) -> None:
     assert json.loads(error_body(problem.message, problem.error_type, "id"))["error"] == problem.message
 
 
-def _check_items(query: EmbedQuery, meant: dict[str, Any]) -> None:
+def _check_items(query: Query, meant: dict[str, Any]) -> None:
     given = [meant[name] for name in ("input", "inputs") if name in meant]
     assert len(given) == 1
     lone = isinstance(given[0], str) or type(given[0][0]) is int
-    assert query.shape == ("tei" if "inputs" in meant else "one" if lone else "many")
+    call = Call(query.items, query.key, 0.0)
+    call.fill(0, [b"[1]"] * len(query.items))
+    answer = json.loads(query.answer(call))
+    vectors = [[1]] * len(query.items)
+    assert answer == (vectors if "inputs" in meant else {"embedding": [1]} if lone else {"embeddings": vectors})
     items = [json.loads(item.decode()) for item in query.items]
     assert items == (given if lone else given[0])
     assert 1 <= len(items) <= MOST_ITEMS
@@ -87,9 +96,9 @@ def _check_items(query: EmbedQuery, meant: dict[str, Any]) -> None:
             assert all(type(token) is int and 0 <= token < 2**32 for token in item)
 
 
-def _check_options(query: EmbedQuery, meant: dict[str, Any]) -> None:
-    """The upstream's body is strict JSON with our inputs, and each option that means something, once."""
-    sent = parse_object(b'{"inputs":[' + b",".join(query.items) + b"]" + query.key.options + b"}")
+def _check_options(query: Query, meant: dict[str, Any]) -> None:
+    """The upstream's body is strict JSON with the items, and with each option that is not its default, once."""
+    sent = parse_object(_dialect.request(query.key, query.items).body or b"")
     assert len(sent.pop("inputs")) == len(query.items)
     json.dumps(sent, ensure_ascii=False).encode()
     options = {name: value for name, value in meant.items() if name not in {"input", "inputs"}}

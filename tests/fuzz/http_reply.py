@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batching.errors import UpstreamBroke, UpstreamProtocolError
-from upstream.http_reply import MAX_TEXT_BYTES, Reply, ReplyReader
+from upstream.http_reply import COMPLETE, MAX_TEXT_BYTES, Reply, ReplyReader
 
 SEEDS = [
     b"\x10\1HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[[1]]",
@@ -46,9 +46,9 @@ def _read(pieces: list[bytes], max_bytes: int | None) -> tuple[Reply | None, boo
         for piece in pieces:
             if piece:
                 reader.feed(piece)
-        if not reader.complete:
+        if reader.progress is not COMPLETE:
             reader.end()
     except (UpstreamProtocolError, UpstreamBroke) as problem:
         problem.message.encode()
-        return reader.reply_in_spite(), False
+        return reader.partial_reply(), False
     return reader.reply(), reader.reusable

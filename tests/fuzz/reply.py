@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import NoReturn
 
-from batching.errors import UpstreamProtocolError
-from formats.slices import split_vectors
+from formats.slices import NotVectorsError, split_vectors
 
 SEEDS = [
     b"\0[[0.5,-1e-3]]",
@@ -30,8 +29,8 @@ def check(data: bytes) -> None:
     count, body = 1 + data[0] % 4, data[1:]
     try:
         vectors, dimension = split_vectors(body, count)
-    except UpstreamProtocolError as problem:
-        problem.message.encode()
+    except NotVectorsError as problem:
+        str(problem).encode()
         assert _vectors(body, count) is None
         return
     meant = _vectors(body, count)

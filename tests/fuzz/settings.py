@@ -1,4 +1,4 @@
-"""Settings: a start that is refused says why in lines; one that is not says the same when it is told what it heard."""
+"""Settings: a refusal lists its problems without secrets, and accepted values load again from the environment alone."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ TOKENS = [
 
 
 def check(data: bytes) -> None:
-    """Lines that look like a flag or a variable of ours are that, and the others are the file.
+    """A line that names a flag or a variable of the proxy is given as that; the other lines become the file.
 
-    Whoever writes a secret anywhere writes ours behind it.
+    ``_SECRET`` is appended to each line that names a secret, and no message may show it.
     """
     flags, variables, lines = [], {"API_KEY": _SECRET}, []
     if _SECRET.encode() in data or b"\0" in data:

@@ -1,12 +1,17 @@
-"""Refusals and ``/info`` of an upstream: whatever they say, the client is told something sane, and nobody's text."""
+"""Refusals and ``/info`` of an upstream: whatever they say, the client is told something sane, and no other's text."""
 
 from __future__ import annotations
 
 import json
 
 from api.error_forms import error_body, retry_after_header
-from batching.errors import ProxyError, UpstreamRejected
-from upstream.endpoint import MAX_RELAYED_TEXT, UpstreamClient, _refusal
+from batching import Batch
+from batching.call import Part
+from batching.errors import UpstreamError, UpstreamOverloaded, UpstreamRejected, UpstreamUnavailable
+from tests.support.fakes import KEY, FakeClock, call_of
+from upstream.dialects.tei import MAX_RELAYED_TEXT, TeiDialect
+from upstream.endpoint import Endpoint
+from upstream.http_reply import Reply
 
 STATUSES = (400, 413, 422, 429, 503, 500, 424, 204, 301, 404, 599)
 _OURS = "the upstream "
@@ -33,16 +38,16 @@ TOKENS = [
 ]
 
 
-class _Client(UpstreamClient):
+class _Endpoint(Endpoint):
     """Gets its replies from the fuzzer."""
 
-    reply = b""
+    reply = Reply(200, {}, b"")
 
-    def _call(self, *args: object) -> tuple[int, dict[str, str], bytes]:
-        return 200, {}, self.reply
+    def _call(self, *args: object) -> Reply:
+        return self.reply
 
 
-_client = _Client("http://127.0.0.1:1", connections=1, timeout=1.0)
+_endpoint = _Endpoint("http://127.0.0.1:1", TeiDialect(), FakeClock(), connections=1, timeout=1.0)
 
 
 def check(data: bytes) -> None:
@@ -50,12 +55,20 @@ def check(data: bytes) -> None:
     if len(data) < 2:
         return
     status, count = STATUSES[data[0] % len(STATUSES)], 1 + data[1] % 2
-    retry_after, _, reply = data[2:].partition(b"\n")
-    _check_refusal(_refusal(status, {"retry-after": retry_after.decode("latin-1")}, reply, count), count)
-    _check_info(reply)
+    retry_after, _, body = data[2:].partition(b"\n")
+    _endpoint.reply = Reply(status, {"retry-after": retry_after.decode("latin-1")}, body)
+    batch = Batch(KEY, "full", 0.0)
+    batch.add(Part(call_of(*"ab"[:count]), 0, count))
+    try:
+        _endpoint.send(batch)
+    except UpstreamError as error:
+        _check_refusal(error, count)
+    else:
+        raise AssertionError(f"{status} is no answer")
+    _check_info(body)
 
 
-def _check_refusal(error: ProxyError, count: int) -> None:
+def _check_refusal(error: UpstreamError, count: int) -> None:
     assert 400 <= error.status <= 599
     assert error.error_type.isascii()
     assert error.error_type.isalpha()
@@ -65,11 +78,14 @@ def _check_refusal(error: ProxyError, count: int) -> None:
     assert json.loads(error_body(error.message, error.error_type, "id"))["error"] == error.message
     if error.retry_after is not None:
         assert 0 < int(retry_after_header(error.retry_after)) < 100_003
+    if error.pause is not None:
+        assert isinstance(error, UpstreamOverloaded | UpstreamUnavailable)
+        assert 0 <= error.pause < 100_000
 
 
 def _check_info(reply: bytes) -> None:
-    _client.reply = reply
-    info = _client.info(1.0)
+    _endpoint.reply = Reply(200, {}, reply)
+    info = _endpoint.info(1.0)
     if info is not None:
         name, *limits = info
         assert name is None or isinstance(name, str)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mutation import MODULES, TESTS
+from tests.mutation import LEFT_OUT, MODULES, TESTS
 from tests.mutation.mutants import Mutant, read_mutants
 
 if TYPE_CHECKING:
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What the tests import besides the engine.
-NEEDED = ("api", "app.py", "batching", "benchmarks", "config", "embedded", "tests", "pyproject.toml")
+NEEDED = (
+    *("api", "app.py", "batching", "benchmarks", "config", "embedded", "formats", "instrumentation", "serving"),
+    *("tests", "upstream", "wiring", "pyproject.toml"),
+)
+#: Where the mutants are planted.
+SOURCES = ("batching", "formats", "upstream")
 
-#: A mutant has this many times the time of its tests, plus so many seconds: a busy machine must not count as a verdict.
+#: A mutant has this many times the time of its tests, plus so many seconds, because a time-out counts as noticed and a
+#: busy machine is slow.
 TIMES_LONGER, SECONDS_MORE = 5, 2
 
 CONFIGURATION = """
 [tool.mutmut]
-source_paths = ["batching/"]
+source_paths = {sources}
 only_mutate = {modules}
 do_not_mutate_patterns = ['^\\s*log\\.']
 also_copy = {needed}
@@ -74,9 +80,10 @@ def _copy(folder: Path, modules: Sequence[str]) -> None:
         else:
             shutil.copy(ROOT / name, folder / name)
     settings = CONFIGURATION.format(
-        modules=[f"batching/{module}.py" for module in modules],
-        needed=[name for name in NEEDED if name not in ("batching", "pyproject.toml")],
-        tests=sorted(str(path.relative_to(ROOT)) for pattern in TESTS for path in (ROOT / "tests").glob(pattern)),
+        sources=[f"{source}/" for source in SOURCES],
+        modules=[f"{module}.py" for module in modules],
+        needed=[name for name in NEEDED if name not in (*SOURCES, "pyproject.toml")],
+        tests=_tests(),
         times=TIMES_LONGER,
         more=SECONDS_MORE,
     )
@@ -84,12 +91,23 @@ def _copy(folder: Path, modules: Sequence[str]) -> None:
         file.write(settings)
 
 
+def _tests() -> list[str]:
+    """Return the test files that may notice a mutant."""
+    tests = ROOT / "tests"
+    found = {
+        path
+        for name in TESTS
+        for path in ((tests / name).rglob("test_*.py") if (tests / name).is_dir() else [tests / name])
+    }
+    return sorted(str(path.relative_to(ROOT)) for path in found - {tests / name for name in LEFT_OUT})
+
+
 def _tell(mutants: Sequence[Mutant], modules: Sequence[str]) -> float:
-    """Print who got away and the score of each module; return the score of all."""
+    """Print the mutants that survived and the score of each module; return the score of all."""
     for mutant in mutants:
         if mutant.survived:
             sys.stdout.write(f"{mutant}\n\n")
-    sys.stdout.write(f"{'module':12} mutants noticed survived equivalent  score\n")
+    sys.stdout.write(f"{'module':32} mutants noticed survived equivalent  score\n")
     for module in modules:
         _line(module, [mutant for mutant in mutants if mutant.module == module])
     return _line("all", mutants)
@@ -101,7 +119,7 @@ def _line(title: str, mutants: Sequence[Mutant]) -> float:
     equivalent = sum(mutant.is_equivalent for mutant in counted)
     noticed = len(counted) - survived - equivalent
     score = 100 * noticed / max(noticed + survived, 1)
-    sys.stdout.write(f"{title:12} {len(counted):7} {noticed:7} {survived:8} {equivalent:10} {score:5.1f}%\n")
+    sys.stdout.write(f"{title:32} {len(counted):7} {noticed:7} {survived:8} {equivalent:10} {score:5.1f}%\n")
     return score
 
 

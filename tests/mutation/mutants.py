@@ -1,4 +1,4 @@
-"""Reads what mutmut has left behind: each mutant, what it changed, and whether anybody noticed."""
+"""Reads the results of mutmut: each mutant, what it changed, and whether a test noticed it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Mutant:
 
     @property
     def is_words(self) -> bool:
-        """Whether it only changes what an error says: no test fixes the words."""
+        """Whether it only changes the words of an error, which tests do not assert."""
         return WORDS.sub("None", self.before) == WORDS.sub("None", self.after)
 
     @cached_property
@@ -46,7 +46,7 @@ class Mutant:
         """Whether it lived because it behaves as the original does."""
         if self.status not in LIVED:
             return False
-        # Nobody asks whether a flag is the very object False.
+        # No code distinguishes None from False where it tests a flag.
         none_for_false = self.after == re.sub(r"(= ?)False", r"\1None", self.before)
         places = self.module, f"{self.module}.{self.function}"
         return none_for_false or any((place, self.before, self.after) in EQUIVALENTS for place in places)
@@ -56,17 +56,17 @@ class Mutant:
         return self.status in LIVED and not self.is_words and not self.is_equivalent
 
     def __str__(self) -> str:
-        return f"batching/{self.module}.py:{self.line} in {self.function}\n- {self.before}\n+ {self.after}"
+        return f"{self.module}.py:{self.line} in {self.function}\n- {self.before}\n+ {self.after}"
 
 
 def read_mutants(folder: Path, module: str) -> Iterator[Mutant]:
     """Yield the mutants of one module."""
-    path = folder / "mutants" / "batching" / f"{module}.py"
+    path = folder / "mutants" / f"{module}.py"
     meta = path.with_name(path.name + ".meta")
     if not meta.exists():  # there is nothing in it that could be changed
         return
     statuses: dict[str, int | None] = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
-    original = (folder / "batching" / f"{module}.py").read_text(encoding="utf-8")
+    original = (folder / f"{module}.py").read_text(encoding="utf-8")
     source = path.read_text(encoding="utf-8")
     functions = _functions(source)
     for key, status in statuses.items():

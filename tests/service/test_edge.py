@@ -1,19 +1,21 @@
-"""Hostile and broken clients of the real service: each is told so in JSON, and nobody else notices."""
+"""Hostile and broken clients of the real service: each is told so in JSON, and other requests are served."""
 
 from __future__ import annotations
 
 import socket
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.service import GUNICORN, Answer, Service, chunked, embed_request, eventually, post, read_answer
-from tests.support.stub_upstream import StubUpstream, vector_for
+from tests.support.service import GUNICORN, Service, chunked, embed_request, eventually, post, read_answer
+from tests.support.upstream import ScriptedUpstream, vector_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.answer import Answer
 
 LIMIT = 20_000
 READ_TIMEOUT = 0.5
@@ -21,14 +23,14 @@ THREADS = 24
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[StubUpstream]:
-    with StubUpstream() as upstream:
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream() as upstream:
         yield upstream
 
 
 @pytest.fixture(scope="module")
-def shared(upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {
+def shared(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    settings: dict[str, Any] = {
         "payload_limit": LIMIT,
         "read_timeout_ms": int(READ_TIMEOUT * 1000),
         "max_concurrent_requests": THREADS - 8,
@@ -107,7 +109,9 @@ def test_a_refusal_quotes_no_markup_and_no_long_text(service: Service) -> None:
 # Bodies on the wire
 
 
-def test_a_chunked_body_beyond_the_limit_is_413_and_never_cut_short(service: Service, upstream: StubUpstream) -> None:
+def test_a_chunked_body_beyond_the_limit_is_413_and_never_cut_short(
+    service: Service, upstream: ScriptedUpstream
+) -> None:
     upstream.calls.clear()
     body = b'{"input":"%s"}' % (b"x" * LIMIT)
     pieces = [body[start : start + 1000] for start in range(0, len(body), 1000)]
@@ -154,7 +158,7 @@ def test_malformed_chunks_are_400(service: Service, chunks: bytes) -> None:
         HEAD + b'Transfer-Encoding: chunked\r\n\r\nff\r\n{"input":"a"}',
     ],
 )
-def test_a_body_that_ends_early_is_400(service: Service, upstream: StubUpstream, raw: bytes) -> None:
+def test_a_body_that_ends_early_is_400(service: Service, upstream: ScriptedUpstream, raw: bytes) -> None:
     upstream.calls.clear()
     with service.connect() as connection:
         connection.sendall(raw)
@@ -235,12 +239,12 @@ def test_a_slow_second_request_on_a_connection_is_told_408_too(service: Service)
         refused(read_answer(connection), 408)
 
 
-def test_slow_clients_on_every_thread_hold_nobody_up_for_long(service: Service) -> None:
+def test_slow_clients_on_every_thread_delay_a_request_until_they_time_out(service: Service) -> None:
     with ExitStack() as stack:
         for _ in range(THREADS):
             stack.enter_context(service.connect()).sendall(b"POST /embed HTTP/1.1\r\n")
         began = time.monotonic()
-        assert service.embed("innocent").status == 200
+        assert service.embed("ordinary").status == 200
         assert time.monotonic() - began < READ_TIMEOUT + 1.5
 
 
@@ -249,29 +253,29 @@ def test_silent_connections_hold_no_thread(service: Service) -> None:
         for _ in range(10 * THREADS):
             stack.enter_context(service.connect())
         began = time.monotonic()
-        assert service.embed("innocent").status == 200
+        assert service.embed("ordinary").status == 200
         assert time.monotonic() - began < READ_TIMEOUT
 
 
-def test_connections_that_we_close_but_the_client_does_not_hold_nobody_up(service: Service) -> None:
+def test_connections_that_we_close_but_the_client_does_not_delay_no_request(service: Service) -> None:
     with ExitStack() as stack:
         for _ in range(20):
             lingering = stack.enter_context(service.connect())
             lingering.sendall(b"nonsense\r\n\r\n")
             refused(read_answer(lingering), 400)
         began = time.monotonic()
-        assert service.embed("innocent").status == 200
+        assert service.embed("ordinary").status == 200
         assert time.monotonic() - began < READ_TIMEOUT
 
 
 def test_a_request_that_waits_for_longer_than_the_read_time_out_is_not_too_slow(
-    service: Service, upstream: StubUpstream
+    service: Service, upstream: ScriptedUpstream
 ) -> None:
     """The limit is on what the client does, not on what the upstream does."""
     upstream.calls.clear()
     upstream.gate.clear()
     with service.connect() as connection:
-        connection.sendall(embed_request("patient"))
+        connection.sendall(embed_request("waiting"))
         upstream.wait_for_calls(1)
         # The main loop looks at its clients once a second.
         slower = service.connect()
@@ -289,10 +293,12 @@ def test_clients_that_do_not_read_their_answers_cost_no_worker(service: Service)
         for _ in range(5):
             careless = stack.enter_context(service.connect())
             careless.sendall(embed_request(["x"] * 500))
-        assert service.embed("innocent").status == 200
+        assert service.embed("ordinary").status == 200
 
 
-def test_connections_that_vanish_at_any_point_leave_nothing_behind(service: Service, upstream: StubUpstream) -> None:
+def test_connections_that_vanish_at_any_point_leave_nothing_behind(
+    service: Service, upstream: ScriptedUpstream
+) -> None:
     request = embed_request("fleeting")
     for length in range(0, len(request) + 1, 9):
         with service.connect() as connection:
@@ -306,9 +312,9 @@ def test_nothing_of_all_this_was_an_unexpected_error(service: Service) -> None:
 
 
 def test_many_slow_senders_do_not_keep_health_checks_waiting(
-    upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory
+    upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    sizes = {"max_concurrent_requests": 32, "threads": 40, "read_timeout_ms": 10_000}
+    sizes: dict[str, Any] = {"max_concurrent_requests": 32, "threads": 40, "read_timeout_ms": 10_000}
     with Service(tmp_path_factory.mktemp("slow"), inference_url=upstream.url, **sizes) as service, ExitStack() as stack:
         service.wait_until_serving()
         for _ in range(80):

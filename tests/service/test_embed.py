@@ -4,44 +4,46 @@ from __future__ import annotations
 
 import json
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.service import GUNICORN, Service, chunked, embed_request, eventually
-from tests.support.stub_upstream import StubUpstream, vector_for
+from tests.support.upstream import ScriptedUpstream, vector_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from tests.support.answer import Answer
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[StubUpstream]:
-    with StubUpstream() as upstream:
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream() as upstream:
         yield upstream
 
 
 @pytest.fixture(scope="module")
-def fixed_service(upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {"batch_timing": "fixed", "max_wait_time_ms": 100, "max_batch_size": 32}
+def fixed_service(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    settings: dict[str, Any] = {"batch_timing": "fixed", "max_wait_time_ms": 100, "max_batch_size": 32}
     with Service(tmp_path_factory.mktemp("fixed"), inference_url=upstream.url, **settings) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def adaptive_service(upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def adaptive_service(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with Service(tmp_path_factory.mktemp("adaptive"), command=GUNICORN, inference_url=upstream.url) as service:
         yield service
 
 
 @pytest.fixture
-def fixed(fixed_service: Service, upstream: StubUpstream) -> Service:
+def fixed(fixed_service: Service, upstream: ScriptedUpstream) -> Service:
     upstream.calls.clear()
     return fixed_service
 
 
 @pytest.fixture
-def adaptive(adaptive_service: Service, upstream: StubUpstream) -> Service:
+def adaptive(adaptive_service: Service, upstream: ScriptedUpstream) -> Service:
     upstream.calls.clear()
     return adaptive_service
 
@@ -50,14 +52,17 @@ def vectors(*texts: str) -> bytes:
     return b"[" + b",".join(map(vector_for, texts)) + b"]"
 
 
-def queue_times(answers: list[object]) -> list[float]:
-    return [float(answer.headers["x-queue-time"]) for answer in answers]  # type: ignore[attr-defined]
+def queue_times(answers: Sequence[Answer | None]) -> list[float]:
+    """Return the milliseconds that each of the answered requests waited."""
+    return [float(answer.headers["x-queue-time"]) for answer in answers if answer]
 
 
 # Fixed timing
 
 
-def test_32_clients_at_once_make_one_call_of_32_that_is_sent_at_once(fixed: Service, upstream: StubUpstream) -> None:
+def test_32_clients_at_once_make_one_call_of_32_that_is_sent_at_once(
+    fixed: Service, upstream: ScriptedUpstream
+) -> None:
     fixed.crowd([embed_request(f"warm up {number}") for number in range(32)])
     upstream.calls.clear()
     texts = [f"text {number}" for number in range(32)]
@@ -72,7 +77,7 @@ def test_32_clients_at_once_make_one_call_of_32_that_is_sent_at_once(fixed: Serv
 
 
 def test_10_clients_make_one_call_of_10_when_the_first_has_waited_100_ms(
-    fixed: Service, upstream: StubUpstream
+    fixed: Service, upstream: ScriptedUpstream
 ) -> None:
     texts = [f"text {number}" for number in range(10)]
     answers = fixed.crowd([embed_request(text) for text in texts])
@@ -82,14 +87,14 @@ def test_10_clients_make_one_call_of_10_when_the_first_has_waited_100_ms(
     assert 100 <= max(queue_times(answers)) < 150
 
 
-def test_a_hundred_texts_come_back_in_order_from_four_calls(fixed: Service, upstream: StubUpstream) -> None:
+def test_a_hundred_texts_come_back_in_order_from_four_calls(fixed: Service, upstream: ScriptedUpstream) -> None:
     texts = [f"text {number}" for number in range(100)]
     answer = fixed.embed(texts)
     assert answer.body == vectors(*texts)
     assert sorted(upstream.sizes) == [4, 32, 32, 32]
 
 
-def test_requests_with_different_options_never_share_a_call(fixed: Service, upstream: StubUpstream) -> None:
+def test_requests_with_different_options_never_share_a_call(fixed: Service, upstream: ScriptedUpstream) -> None:
     fixed.crowd([embed_request(f"text {number}", normalize=number % 2 == 0) for number in range(10)])
     assert sorted(upstream.sizes) == [5, 5]
     for call in upstream.calls:
@@ -98,20 +103,22 @@ def test_requests_with_different_options_never_share_a_call(fixed: Service, upst
     assert sorted(call.options.get("normalize", True) for call in upstream.calls) == [False, True]
 
 
-def test_a_client_that_hangs_up_while_it_waits_is_never_sent_upstream(fixed: Service, upstream: StubUpstream) -> None:
+def test_a_client_that_hangs_up_while_it_waits_is_never_sent_upstream(
+    fixed: Service, upstream: ScriptedUpstream
+) -> None:
     leaving = fixed.connect()
-    leaving.sendall(embed_request("nobody reads this"))
+    leaving.sendall(embed_request("of a client that leaves"))
     eventually(lambda: "autobatch_queue_depth_items 1.0" in fixed.get("/metrics").body.decode())
     leaving.close()
-    assert fixed.embed("somebody reads this").status == 200
+    assert fixed.embed("of a client that stays").status == 200
     eventually(lambda: 'outcome="abandoned"' in fixed.get("/metrics").body.decode())
-    assert upstream.inputs == ["somebody reads this"]
+    assert upstream.inputs == ["of a client that stays"]
 
 
 # Adaptive timing
 
 
-def test_a_lone_client_waits_for_nobody(adaptive: Service, upstream: StubUpstream) -> None:
+def test_a_lone_clients_requests_are_sent_at_once(adaptive: Service, upstream: ScriptedUpstream) -> None:
     adaptive.embed("warm up")
     answers = [adaptive.embed(f"text {number}") for number in range(20)]
     assert [answer.status for answer in answers] == [200] * 20
@@ -119,7 +126,7 @@ def test_a_lone_client_waits_for_nobody(adaptive: Service, upstream: StubUpstrea
     assert upstream.sizes == [1] * 21
 
 
-def test_a_crowd_under_a_busy_upstream_is_gathered(adaptive: Service, upstream: StubUpstream) -> None:
+def test_a_crowd_under_a_busy_upstream_is_gathered(adaptive: Service, upstream: ScriptedUpstream) -> None:
     upstream.delay = 0.05
     try:
         answers = adaptive.crowd([embed_request(f"text {number}") for number in range(64)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ def test_the_nearest_of_ten_sentences_is_the_sensible_one(service: Service) -> N
     question, *others = service.embed([QUESTION, *SENTENCES]).json
 
     def nearness(position: int) -> float:
-        return sum(a * b for a, b in zip(question, others[position], strict=True))
+        return math.fsum(a * b for a, b in zip(question, others[position], strict=True))
 
     nearest = max(range(len(SENTENCES)), key=nearness)
     assert SENTENCES[nearest] == SENSIBLE

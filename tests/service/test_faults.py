@@ -4,47 +4,53 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.service import Answer, Service, embed_request, eventually
-from tests.support.stub_upstream import StubUpstream, answering, dripping, hanging, saying, vector_for
+from tests.support.service import Service, embed_request, eventually
+from tests.support.upstream import ScriptedUpstream, TeiForm, faults, vector_for
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.answer import Answer
+    from tests.support.upstream import Fault
 
 DEADLINE = 0.6
 HTML = b"<html><body>Bad Gateway</body></html>"
 
 
 @pytest.fixture(scope="module")
-def shared_upstream() -> Iterator[StubUpstream]:
-    with StubUpstream() as upstream:
+def shared_upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream() as upstream:
         yield upstream
 
 
 @pytest.fixture(scope="module")
-def shared(shared_upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {"request_timeout_ms": int(DEADLINE * 1000), "upstream_timeout_ms": 5000, "log_format": "json"}
+def shared(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    settings: dict[str, Any] = {
+        "request_timeout_ms": int(DEADLINE * 1000),
+        "upstream_timeout_ms": 5000,
+        "log_format": "json",
+    }
     with Service(tmp_path_factory.mktemp("faults"), inference_url=shared_upstream.url, **settings) as service:
         yield service
 
 
 @pytest.fixture
-def upstream(shared_upstream: StubUpstream) -> Iterator[StubUpstream]:
+def upstream(shared_upstream: ScriptedUpstream) -> Iterator[ScriptedUpstream]:
     yield shared_upstream
-    shared_upstream.fault = None
+    shared_upstream.fault = faults.ok
 
 
 @pytest.fixture
-def service(shared: Service, upstream: StubUpstream) -> Iterator[Service]:
+def service(shared: Service, upstream: ScriptedUpstream) -> Iterator[Service]:
     """The shared service, which must go on as soon as the upstream is well again."""
     before = shared.workers
     yield shared
-    upstream.fault = None
+    upstream.fault = faults.ok
     assert shared.workers == before
     assert shared.embed("well again").body == b"[" + vector_for("well again") + b"]"
 
@@ -74,40 +80,40 @@ _numbers = itertools.count()
 @pytest.mark.parametrize(
     ("fault", "status"),
     [
-        (hanging, 504),
-        (dripping, 504),
-        (saying(b""), 502),
-        (saying(b"nonsense\r\n\r\n"), 502),
-        (saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[[0.1"), 502),
-        (saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[[0.1\r\n"), 502),
-        (saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[[0.1]]\r\n0\r\n\r\n"), 502),
-        (saying(b"HTTP/1.1 200 OK\r\n\r\n[[0.1]]"), 502),
-        (answering(HTML, headers="Content-Type: text/html\r\n"), 502),
-        (answering(b""), 502),
-        (answering(b"{}"), 502),
-        (answering(b"[]"), 502),
-        (answering(b"[[0.1],[0.2]]"), 502),
-        (answering(b"[[null]]"), 502),
-        (answering(b'[["0.1"]]'), 502),
-        (answering(b"[[NaN]]"), 502),
-        (answering(b"[[]]"), 502),
-        (answering(b"[[[0.1]]]"), 502),
-        (answering(b"[0.1]"), 502),
-        (answering(b"\x1f\x8b\x08", headers="Content-Encoding: gzip\r\n"), 502),
-        (answering(HTML, status=500), 502),
-        (answering(HTML, status=502), 502),
-        (answering(b'{"error":"x","error_type":"Backend"}', status=424), 502),
-        (answering(HTML, status=404), 502),
-        (answering(b"", status=307, headers="Location: /embed\r\n"), 502),
-        (answering(b"", status=503), 503),
-        (answering(b"", status=429), 429),
-        (answering(b'{"error":"too long","error_type":"Validation"}', status=422), 422),
-        (answering(b'{"error":"too long","error_type":"Validation"}', status=413), 413),
-        (answering(HTML, status=400), 400),
+        (faults.hang, 504),
+        (faults.drip_body, 504),
+        (faults.close, 502),
+        (faults.say(b"nonsense\r\n\r\n"), 502),
+        (faults.half_a_body, 502),
+        (faults.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[[0.1\r\n"), 502),
+        (faults.bad_chunk_size, 502),
+        (faults.no_framing, 502),
+        (faults.last_answer(HTML, 200, "Content-Type: text/html"), 502),
+        (faults.last_answer(b""), 502),
+        (faults.last_answer(b"{}"), 502),
+        (faults.last_answer(b"[]"), 502),
+        (faults.last_answer(b"[[0.1],[0.2]]"), 502),
+        (faults.last_answer(b"[[null]]"), 502),
+        (faults.last_answer(b'[["0.1"]]'), 502),
+        (faults.last_answer(b"[[NaN]]"), 502),
+        (faults.last_answer(b"[[]]"), 502),
+        (faults.last_answer(b"[[[0.1]]]"), 502),
+        (faults.last_answer(b"[0.1]"), 502),
+        (faults.last_answer(b"\x1f\x8b\x08", 200, "Content-Encoding: gzip"), 502),
+        (faults.last_answer(HTML, 500), 502),
+        (faults.last_answer(HTML, 502), 502),
+        (faults.last_answer(b'{"error":"x","error_type":"Backend"}', 424), 502),
+        (faults.last_answer(HTML, 404), 502),
+        (faults.last_answer(b"", 307, "Location: /embed"), 502),
+        (faults.last_answer(b"", 503), 503),
+        (faults.last_answer(b"", 429), 429),
+        (faults.last_answer(b'{"error":"too long","error_type":"Validation"}', 422), 422),
+        (faults.last_answer(b'{"error":"too long","error_type":"Validation"}', 413), 413),
+        (faults.last_answer(HTML, 400), 400),
     ],
 )
 def test_every_fault_has_its_status_within_the_deadline(
-    service: Service, upstream: StubUpstream, fault: Callable[[socket.socket], None], status: int
+    service: Service, upstream: ScriptedUpstream, fault: Fault, status: int
 ) -> None:
     upstream.fault = fault
     # Each time another text: what was refused is remembered for a while.
@@ -115,35 +121,35 @@ def test_every_fault_has_its_status_within_the_deadline(
     assert "<html>" not in message
 
 
-def test_a_wrong_count_gives_nobody_a_vector(service: Service, upstream: StubUpstream) -> None:
-    upstream.fault = answering(b"[" + b",".join([b"[0.1]"] * 7) + b"]")
+def test_a_wrong_count_fails_every_request_of_the_batch(service: Service, upstream: ScriptedUpstream) -> None:
+    upstream.fault = faults.last_answer(b"[" + b",".join([b"[0.1]"] * 7) + b"]")
     for answer in service.crowd([embed_request(["a", "b", "c"]), embed_request(["d", "e", "f"])]):
         refused(answer, 502)
 
 
-def test_one_null_in_one_vector_gives_nobody_a_vector(service: Service, upstream: StubUpstream) -> None:
-    upstream.fault = answering(b"[[0.1,0.2],[0.1,null]]")
+def test_one_null_in_one_vector_fails_the_whole_request(service: Service, upstream: ScriptedUpstream) -> None:
+    upstream.fault = faults.last_answer(b"[[0.1,0.2],[0.1,null]]")
     refused(service.embed(["a", "b"]), 502)
 
 
-def test_a_client_alone_in_its_batch_is_told_the_upstreams_words(service: Service, upstream: StubUpstream) -> None:
-    upstream.fault = answering(b'{"error":"`secret text` is too long","error_type":"Validation"}', status=422)
+def test_a_client_alone_in_its_batch_is_told_the_upstreams_words(service: Service, upstream: ScriptedUpstream) -> None:
+    upstream.fault = faults.last_answer(b'{"error":"`secret text` is too long","error_type":"Validation"}', 422)
     assert "secret text" in refused(service.embed("alone"), 422)
     assert "secret text" in refused(service.embed(["one", "client"]), 422)
 
 
-def test_the_retry_after_of_a_busy_upstream_is_obeyed(upstream: StubUpstream, tmp_path: Path) -> None:
+def test_the_retry_after_of_a_busy_upstream_is_obeyed(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with Service(tmp_path, inference_url=upstream.url, request_timeout_ms=2000) as service:
-        upstream.fault = answering(b"", status=429, headers="Retry-After: 9\r\n")
+        upstream.fault = faults.last_answer(b"", 429, "Retry-After: 9")
         calls = len(upstream.calls)
         for _ in range(3):
             assert 8 <= int(refused_answer(service.embed("a"), 429).headers["retry-after"]) <= 12
         assert len(upstream.calls) == calls + 1
 
 
-def test_a_second_upstream_carries_on_when_one_goes_down(upstream: StubUpstream, tmp_path: Path) -> None:
+def test_a_second_upstream_carries_on_when_one_goes_down(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with (
-        StubUpstream() as other,
+        ScriptedUpstream() as other,
         Service(tmp_path, inference_url=f"{upstream.url},{other.url}", log_format="json") as service,
     ):
         eventually(lambda: [each["ready"] for each in service.get("/health/ready").json["upstreams"]] == [True, True])
@@ -164,28 +170,28 @@ def test_a_second_upstream_carries_on_when_one_goes_down(upstream: StubUpstream,
         eventually(lambda: service.embed("back").status == 200 and other.calls)
 
 
-def test_a_client_in_a_hurry_is_answered_in_time_while_the_upstream_hangs(
-    service: Service, upstream: StubUpstream
+def test_a_request_with_a_short_deadline_is_answered_in_time_while_the_upstream_hangs(
+    service: Service, upstream: ScriptedUpstream
 ) -> None:
-    upstream.fault = hanging
+    upstream.fault = faults.hang
     answer = service.embed("a", {"X-Request-Timeout-Ms": "100"})
     refused(answer, 504)
     assert answer.took < 0.4
 
 
-def test_the_service_serves_others_while_some_calls_hang(service: Service, upstream: StubUpstream) -> None:
-    """Only the batch that was sent into the fault suffers."""
+def test_the_service_serves_others_while_some_calls_hang(service: Service, upstream: ScriptedUpstream) -> None:
+    """Only the batch that was sent while the upstream hung fails."""
     upstream.calls.clear()
-    upstream.fault = hanging
+    upstream.fault = faults.hang
     with service.connect() as connection:
         connection.sendall(embed_request("unlucky"))
         upstream.wait_for_calls(1)
-        upstream.fault = None
+        upstream.fault = faults.ok
         assert service.embed("lucky").body == vectors("lucky")
 
 
 def test_readiness_follows_the_upstream_down_and_up_and_liveness_does_not(
-    service: Service, upstream: StubUpstream
+    service: Service, upstream: ScriptedUpstream
 ) -> None:
     eventually(lambda: service.get("/health/ready").status == 200)
     upstream.stop()
@@ -200,8 +206,8 @@ def test_readiness_follows_the_upstream_down_and_up_and_liveness_does_not(
     eventually(lambda: service.get("/health/ready").status == 200)
 
 
-def test_a_restarted_upstream_costs_nobody_an_answer(service: Service, upstream: StubUpstream) -> None:
-    """Pooled connections are dead now, and no request has to find out."""
+def test_a_restarted_upstream_fails_no_request(service: Service, upstream: ScriptedUpstream) -> None:
+    """The pooled connections are broken, and the pool replaces them before a request is sent."""
     service.crowd([embed_request(f"fill the pool {number}") for number in range(8)])
     upstream.stop()
     upstream.start()
@@ -211,7 +217,7 @@ def test_a_restarted_upstream_costs_nobody_an_answer(service: Service, upstream:
 def test_an_upstream_that_was_down_from_the_start_is_found_when_it_comes(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    upstream = StubUpstream(info={"model_id": "late", "max_client_batch_size": 4})
+    upstream = ScriptedUpstream(TeiForm({"model_id": "late", "max_client_batch_size": 4}))
     upstream.start().stop()
     with Service(tmp_path_factory.mktemp("late"), inference_url=upstream.url) as service:
         assert service.get("/health/live").status == 200

@@ -1,4 +1,4 @@
-"""A corpus of hostile requests against the real service: each is refused in JSON or hung up on, and nobody notices."""
+"""A corpus of hostile requests against the real service: each is refused in JSON or hung up on, others are served."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from tests.support.answer import Answer
 from tests.support.hostile import CASES, CLOSED, MOST_ITEMS, PAYLOAD_LIMIT, Case
 from tests.support.service import GUNICORN, Service
-from tests.support.stub_upstream import StubUpstream, vector_for
+from tests.support.upstream import ScriptedUpstream, vector_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,41 +40,41 @@ class Attack(NamedTuple):
     """The whole corpus, sent while others were being served."""
 
     outcomes: dict[str, Outcome]
-    innocent: list[Answer]
+    ordinary: list[Answer]
     workers_before: list[int]
     workers_after: list[int]
-    upstream: StubUpstream
+    upstream: ScriptedUpstream
     service: Service
 
 
 @pytest.fixture(scope="module")
 def attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
-    settings = {
+    settings: dict[str, Any] = {
         "payload_limit": PAYLOAD_LIMIT,
         "max_client_batch_size": MOST_ITEMS,
         "read_timeout_ms": int(READ_TIMEOUT * 1000),
     }
     folder = tmp_path_factory.mktemp("hostile")
     with (
-        StubUpstream() as upstream,
+        ScriptedUpstream() as upstream,
         Service(folder, command=GUNICORN, inference_url=upstream.url, **settings) as service,
     ):
         before = service.workers
-        innocent: list[Answer] = []
+        ordinary: list[Answer] = []
         over = threading.Event()
         with ThreadPoolExecutor() as pool:
-            serving = pool.submit(_ask_until, over, service, innocent)
+            serving = pool.submit(_ask_until, over, service, ordinary)
             try:
                 outcomes = _attack(service)
             finally:
                 over.set()
             serving.result()
-        yield Attack(outcomes, innocent, before, service.workers, upstream, service)
+        yield Attack(outcomes, ordinary, before, service.workers, upstream, service)
 
 
 def _ask_until(over: threading.Event, service: Service, answers: list[Answer]) -> None:
     while not over.wait(0.05):
-        answers.append(service.embed("innocent"))
+        answers.append(service.embed("ordinary"))
 
 
 def _attack(service: Service) -> dict[str, Outcome]:
@@ -86,11 +86,11 @@ def _attack(service: Service) -> dict[str, Outcome]:
         outcomes = {case.name: outcome for case, outcome in zip(prompt, refused, strict=True)}
         outcomes |= {case.name: outcome for case, outcome in zip(stalling, waiting, strict=True)}
     # A busy machine proves nothing: what was late is asked again, alone.
-    late = [case for case in CASES if outcomes[case.name].took >= _patience(case)]
+    late = [case for case in CASES if outcomes[case.name].took >= _time_allowed(case)]
     return outcomes | {case.name: _send(service, case) for case in late[:5]}
 
 
-def _patience(case: Case) -> float:
+def _time_allowed(case: Case) -> float:
     return AFTER_THE_DEADLINE if case.stalls else PROMPTLY
 
 
@@ -137,7 +137,7 @@ def _split(received: bytes) -> tuple[list[Answer], bytes]:
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
 def test_is_refused(attack: Attack, case: Case) -> None:
     outcome = attack.outcomes[case.name]
-    assert outcome.took < _patience(case)
+    assert outcome.took < _time_allowed(case)
     assert outcome.rest == b""
     statuses = [answer.status for answer in outcome.answers] or [CLOSED]
     assert statuses[0] in case.outcomes
@@ -153,10 +153,10 @@ def test_is_refused(attack: Attack, case: Case) -> None:
         assert error["request_id"] == answer.headers["x-request-id"]
 
 
-def test_everybody_else_was_served_all_the_while(attack: Attack) -> None:
-    assert attack.innocent
-    expected = b"[" + vector_for("innocent") + b"]"
-    assert [answer.body for answer in attack.innocent if answer.body != expected] == []
+def test_ordinary_requests_were_served_all_the_while(attack: Attack) -> None:
+    assert attack.ordinary
+    expected = b"[" + vector_for("ordinary") + b"]"
+    assert [answer.body for answer in attack.ordinary if answer.body != expected] == []
 
 
 def test_the_worker_is_still_the_same_and_serves(attack: Attack) -> None:
@@ -165,7 +165,7 @@ def test_the_worker_is_still_the_same_and_serves(attack: Attack) -> None:
 
 
 def test_nothing_hostile_has_reached_the_upstream(attack: Attack) -> None:
-    assert set(attack.upstream.inputs) <= {"innocent", "afterwards"}
+    assert set(attack.upstream.inputs) <= {"ordinary", "afterwards"}
 
 
 def test_nothing_of_all_this_was_an_unexpected_error(attack: Attack) -> None:

@@ -1,4 +1,4 @@
-"""Start, reload and end of the real service: mistakes are told at once, and nobody who was let in is forgotten."""
+"""Start, reload and end of the real service: mistakes are told at once, each request that was let in is answered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 import pytest
@@ -17,28 +17,29 @@ from tests.support.service import (
     APP,
     GUNICORN,
     ROOT,
-    Answer,
     Service,
     embed_request,
     environment,
     eventually,
     read_answer,
 )
-from tests.support.stub_upstream import StubUpstream, hanging, vector_for
+from tests.support.upstream import ScriptedUpstream, faults, vector_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tests.support.answer import Answer
+
 
 @pytest.fixture
-def upstream() -> Iterator[StubUpstream]:
-    with StubUpstream() as upstream:
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream() as upstream:
         yield upstream
 
 
 class Load:
-    """Clients that go on asking, each on a new connection every time, until they are stopped or nobody listens."""
+    """Clients that go on asking, each on a new connection every time, until they are stopped or refused."""
 
     def __init__(self, service: Service, clients: int = 8) -> None:
         self.answers: list[Answer] = []
@@ -93,8 +94,8 @@ def calls_in_progress(service: Service) -> int:
 
 
 @pytest.mark.parametrize("command", [APP, GUNICORN], ids=["app", "gunicorn"])
-def test_all_who_were_let_in_before_sigterm_are_answered(
-    command: tuple[str, ...], upstream: StubUpstream, tmp_path: Path
+def test_all_requests_that_were_let_in_before_sigterm_are_answered(
+    command: tuple[str, ...], upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     texts = [f"text {number}" for number in range(200)]
     with Service(tmp_path, command=command, inference_url=upstream.url) as service:
@@ -112,7 +113,7 @@ def test_all_who_were_let_in_before_sigterm_are_answered(
         assert "Traceback" not in service.log
 
 
-def test_sigterm_under_load_breaks_no_request_that_was_let_in(upstream: StubUpstream, tmp_path: Path) -> None:
+def test_sigterm_under_load_breaks_no_request_that_was_let_in(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     upstream.delay = 0.01
     with Service(tmp_path, inference_url=upstream.url) as service, Load(service) as load:
         began = time.monotonic()
@@ -124,8 +125,8 @@ def test_sigterm_under_load_breaks_no_request_that_was_let_in(upstream: StubUpst
         assert "Traceback" not in service.log
 
 
-def test_sigterm_sends_at_once_what_waits_for_a_batch_to_fill(upstream: StubUpstream, tmp_path: Path) -> None:
-    timing = {"batch_timing": "fixed", "max_wait_time_ms": 10_000}
+def test_sigterm_sends_at_once_what_waits_for_a_batch_to_fill(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    timing: dict[str, Any] = {"batch_timing": "fixed", "max_wait_time_ms": 10_000}
     with Service(tmp_path, inference_url=upstream.url, **timing) as service:
         crowd, answers = in_background(service, [embed_request("a"), embed_request("b")])
         eventually(lambda: calls_in_progress(service) == 2)
@@ -138,7 +139,7 @@ def test_sigterm_sends_at_once_what_waits_for_a_batch_to_fill(upstream: StubUpst
         assert upstream.sizes == [2]
 
 
-def test_ctrl_c_in_the_terminal_leaves_no_process(upstream: StubUpstream, tmp_path: Path) -> None:
+def test_ctrl_c_in_the_terminal_leaves_no_process(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with Service(tmp_path, inference_url=upstream.url) as service:
         tree = service.tree()
         assert len(tree) >= 2
@@ -148,11 +149,11 @@ def test_ctrl_c_in_the_terminal_leaves_no_process(upstream: StubUpstream, tmp_pa
 
 
 def test_ctrl_c_waits_for_no_upstream_that_hangs_and_no_client_that_is_slow(
-    upstream: StubUpstream, tmp_path: Path
+    upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     with Service(tmp_path, inference_url=upstream.url) as service:
         tree = service.tree()
-        upstream.fault = hanging
+        upstream.fault = faults.hang
         with service.connect() as waiting, service.connect() as slow:
             slow.sendall(b"POST /em")
             waiting.sendall(embed_request("a"))
@@ -176,7 +177,7 @@ def post_fork(server, worker):
 """
 
 
-def test_sigterm_reaches_a_worker_that_was_forked_a_moment_ago(upstream: StubUpstream, tmp_path: Path) -> None:
+def test_sigterm_reaches_a_worker_that_was_forked_a_moment_ago(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     file = tmp_path / "born_to_die.py"
     file.write_text(BORN_TO_DIE.format(settings=str(ROOT / "gunicorn.conf.py")), encoding="utf-8")
     command = ("-m", "gunicorn", "-c", str(file), "app:create_app()")
@@ -188,7 +189,7 @@ def test_sigterm_reaches_a_worker_that_was_forked_a_moment_ago(upstream: StubUps
         service.__exit__()
 
 
-def test_a_worker_that_was_killed_is_replaced(upstream: StubUpstream, tmp_path: Path) -> None:
+def test_a_worker_that_was_killed_is_replaced(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     with Service(tmp_path, inference_url=upstream.url) as service:
         (worker,) = service.workers
         os.kill(worker, signal.SIGKILL)
@@ -199,7 +200,7 @@ def test_a_worker_that_was_killed_is_replaced(upstream: StubUpstream, tmp_path: 
 # Reload
 
 
-def test_sighup_reloads_the_settings_and_loses_nobody(upstream: StubUpstream, tmp_path: Path) -> None:
+def test_sighup_reloads_the_settings_and_loses_no_request(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     upstream.delay = 0.005
     with Service(tmp_path, inference_url=upstream.url) as service:
         service.config_file.write_text("max_client_batch_size = 2", encoding="utf-8")
@@ -219,7 +220,7 @@ def test_sighup_reloads_the_settings_and_loses_nobody(upstream: StubUpstream, tm
 
 @pytest.mark.parametrize("mistake", ["max_batch_size = 0", "max_bach_size = 1", "threads = 9", "not toml"])
 def test_sighup_with_a_mistake_keeps_the_settings_and_serves_on(
-    reloaded: tuple[Service, StubUpstream], mistake: str
+    reloaded: tuple[Service, ScriptedUpstream], mistake: str
 ) -> None:
     service, _ = reloaded
     before, complaints = service.workers, service.log.count("the last good ones stay")
@@ -232,10 +233,10 @@ def test_sighup_with_a_mistake_keeps_the_settings_and_serves_on(
 
 
 @pytest.fixture(scope="module")
-def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, StubUpstream]]:
+def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, ScriptedUpstream]]:
     folder = tmp_path_factory.mktemp("reloaded")
     (folder / "config.toml").write_text("max_client_batch_size = 8", encoding="utf-8")
-    with StubUpstream() as upstream, Service(folder, command=GUNICORN, inference_url=upstream.url) as service:
+    with ScriptedUpstream() as upstream, Service(folder, command=GUNICORN, inference_url=upstream.url) as service:
         yield service, upstream
 
 

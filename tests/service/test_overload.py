@@ -1,4 +1,4 @@
-"""More clients than the service takes: the surplus is told so at once, everybody else gets their own vector."""
+"""More clients than the service takes: the surplus is refused at once, each other client gets its own vector."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import resource
 import statistics
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.service import Service, embed_request, eventually
-from tests.support.stub_upstream import StubUpstream, vector_for
+from tests.support.upstream import ScriptedUpstream, vector_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.service import Answer
+    from tests.support.answer import Answer
 
 ADMITTED = 512
 CLIENTS = 2000
@@ -34,14 +34,14 @@ def open_files(count: int) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[StubUpstream]:
-    with StubUpstream() as upstream:
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream() as upstream:
         yield upstream
 
 
 @pytest.fixture(scope="module")
-def service(upstream: StubUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {"inference_url": upstream.url, "max_concurrent_requests": ADMITTED}
+def service(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    settings: dict[str, Any] = {"inference_url": upstream.url, "max_concurrent_requests": ADMITTED}
     with open_files(3 * CLIENTS), Service(tmp_path_factory.mktemp("overload"), **settings) as service:
         yield service
 
@@ -63,7 +63,7 @@ def surplus_of(answers: list[Answer | None], texts: list[str]) -> list[Answer]:
 
 
 def test_of_2000_clients_at_once_the_surplus_is_told_so_while_the_others_are_served(
-    service: Service, upstream: StubUpstream
+    service: Service, upstream: ScriptedUpstream
 ) -> None:
     texts = [f"text {number}" for number in range(CLIENTS)]
     upstream.delay = 0.3
@@ -79,7 +79,7 @@ def test_of_2000_clients_at_once_the_surplus_is_told_so_while_the_others_are_ser
     assert statistics.median(medians) < 0.1
 
 
-def test_a_full_house_refuses_within_milliseconds(service: Service, upstream: StubUpstream) -> None:
+def test_a_full_service_refuses_within_milliseconds(service: Service, upstream: ScriptedUpstream) -> None:
     upstream.gate.clear()
     inside = [service.connect() for _ in range(ADMITTED)]
     try:

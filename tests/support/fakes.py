@@ -8,27 +8,28 @@ import itertools
 import json
 from typing import TYPE_CHECKING
 
-from batching import Batch, BatchKey, BatchQueue, Call, FixedTiming, Limits
+from batching import Answer, Batch, BatchKey, BatchQueue, Call, Capacity, FixedTiming, Limits, Outcomes, Task
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
     from batching import Timing
+    from upstream.dialects.dialect import UpstreamInfo
 
-KEY = BatchKey("/embed")
+KEY = BatchKey(Task.EMBED)
 
 
 class Deadlock(AssertionError):
-    """Somebody waits for ever, and nothing is scheduled that could change that."""
+    """A thread waits for ever, and nothing is scheduled that could change that."""
 
 
 class FakeClock:
-    """Time that passes only while somebody waits, and then jumps to the next thing that happens.
+    """Time that passes only while a thread waits, and then jumps to the next thing that happens.
 
     ``at(moment, action)`` schedules an action. ``wait`` runs the actions due before the time-out until one of
-    them notifies the condition, or jumps to the time-out: as with a real condition, who is not notified sleeps
-    on. An endless wait with nothing scheduled raises ``Deadlock``, and fails the test.
+    them notifies the condition, or jumps to the time-out: as with a real condition, a thread that is not
+    notified sleeps on. An endless wait with nothing scheduled raises ``Deadlock``, and fails the test.
     """
 
     def __init__(self) -> None:
@@ -76,7 +77,7 @@ class FakeClock:
 
 
 def vector_of(item: bytes) -> bytes:
-    """Return the JSON of a vector that nobody but this item has."""
+    """Return the JSON of a vector that no other item has."""
     digest = hashlib.sha256(item).digest()
     return json.dumps([byte / 256 for byte in digest[:8]], separators=(",", ":")).encode()
 
@@ -89,6 +90,9 @@ class FakeUpstream:
         self.timeout = 30.0
         self.batches: list[Batch] = []
         self.failures: list[Exception] = []
+        #: Why it cannot do what a key asks for.
+        self.refusals: dict[BatchKey, str] = {}
+        self.healthy = True
         self._clock = clock
         self._latency = latency
 
@@ -96,13 +100,22 @@ class FakeUpstream:
     def sizes(self) -> list[int]:
         return [len(batch.items) for batch in self.batches]
 
-    def send(self, batch: Batch) -> list[bytes]:
+    def send(self, batch: Batch) -> Answer:
         self.batches.append(batch)
         if self._clock is not None:
             self._clock.sleep(self._latency(len(batch.items)))
         if self.failures:
             raise self.failures.pop(0)
-        return results_of(batch)
+        return Answer(results_of(batch))
+
+    def cannot(self, key: BatchKey) -> str | None:
+        return self.refusals.get(key)
+
+    def is_healthy(self, timeout: float) -> bool:
+        return self.healthy
+
+    def info(self, timeout: float) -> UpstreamInfo | None:
+        return None
 
 
 def items_of(*texts: str) -> list[bytes]:
@@ -113,21 +126,36 @@ def call_of(*texts: str, key: BatchKey = KEY, deadline: float = 1e9) -> Call:
     return Call(items_of(*texts), key, deadline)
 
 
-def limits_of(**limits: int) -> Limits:
+#: What nothing runs into.
+ROOMY = {"max_batch_size": 32, "max_batch_bytes": 1_000_000, "max_calls": 1000, "max_queued_items": 1000}
+
+
+def limits_of(**limits: float) -> Limits:
     """Return limits that nothing runs into, but for those given."""
-    roomy = {
-        "max_batch_size": 32,
-        "max_batch_bytes": 1_000_000,
-        "max_calls": 1000,
-        "max_queued_items": 1000,
-        "max_inflight_batches": 4,
-    }
-    return Limits(**roomy | limits)
+    return Limits(**{name: value for name, value in ROOMY.items() if name != "max_batch_size"} | limits)  # type: ignore[arg-type]
 
 
-def queue_of(clock: FakeClock, timing: Callable[[], Timing] = lambda: FixedTiming(0.1), **limits: int) -> BatchQueue:
-    """Return a queue that sends when a batch is full or its first item has waited 100 ms."""
-    return BatchQueue(limits_of(**limits), timing, clock)
+def capacity_of(
+    *, max_inflight_batches: int = 4, max_batch_size: int = 32, max_inflight_items: int = 1_000_000
+) -> Capacity:
+    """Return what upstreams take that take four batches of 32 items at once."""
+    return Capacity(batches=max_inflight_batches, batch_size=max_batch_size, items=max_inflight_items)
+
+
+def queue_of(
+    clock: FakeClock,
+    timing: Callable[[], Timing] = lambda: FixedTiming(0.1),
+    *,
+    capacity: Capacity | None = None,
+    **bounds: float,
+) -> BatchQueue:
+    """Return a queue that sends when a batch is full or its first item has waited 100 ms.
+
+    ``bounds``: of the limits, and of the capacity if none is given.
+    """
+    names = ("max_inflight_batches", "max_batch_size", "max_inflight_items")
+    own = {name: int(bounds.pop(name)) for name in names if name in bounds}
+    return BatchQueue(limits_of(**bounds), capacity or capacity_of(**own), timing, clock)
 
 
 def put(queue: BatchQueue, *texts: str, key: BatchKey = KEY, deadline: float = 1e9) -> Call:
@@ -151,4 +179,4 @@ def results_of(batch: Batch) -> list[bytes]:
 
 def succeed(queue: BatchQueue, batch: Batch) -> list[Call]:
     """Settle a batch as its upstream would have answered it."""
-    return queue.settle(batch, results_of(batch), None)
+    return queue.settle(batch, Outcomes.results(results_of(batch)))

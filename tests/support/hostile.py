@@ -397,7 +397,23 @@ def _bodies() -> Iterator[Case]:
 # ---- members: does it mean anything? -----------------------------------------------------------------
 
 _NAMES = ("input", "inputs")
-_VALUES = (None, True, 0, 1, -1, 1.5, 2.0, 10**30, "", "hostile", [], ["hostile"], [1], {}, {"hostile": 1})
+_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    1,
+    -1,
+    1.5,
+    2.0,
+    10**30,
+    "",
+    "hostile",
+    [],
+    ["hostile"],
+    [1],
+    {},
+    {"hostile": 1},
+)
 #: For each option which of these values are right.
 _RIGHT: dict[str, tuple[Any, ...]] = {
     "normalize": (True,),
@@ -406,7 +422,7 @@ _RIGHT: dict[str, tuple[Any, ...]] = {
     "prompt_name": (None, "", "hostile"),
     "dimensions": (None, 1),
 }
-_BAD_INPUTS = (
+_BAD_INPUTS: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1.5, 10**30, "", {}, {"text": "hostile"}, [None], [True], [1.5], [{}], [""], [[]]),
     [-1],
     *([2**32], [10**30], [1, True], [1, 1.0], [1, None], [1, "hostile"], [1, [1]], ["hostile", 1], ["hostile", None]),

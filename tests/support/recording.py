@@ -7,18 +7,22 @@ meant to change: the file was first recorded before TEI's wire forms left the en
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app import create_app
+from batching.clock import NOW
 from config import Settings
+from tests.support.upstream import ScriptedUpstream, TeiForm, faults
+
+if TYPE_CHECKING:
+    from tests.support.upstream import Exchange
+    from wiring.service import Service
 
 FILE = Path(__file__).resolve().parents[1] / "recordings" / "embed.json"
 
 #: Vectors whose digits a parser would change.
-DIGITS = ["0.10", "1e-7", "-0.0", "123456789.123456789", "1E5", "3"]
+DIGITS = [b"0.10", b"1e-7", b"-0.0", b"123456789.123456789", b"1E5", b"3"]
 
 BODIES = [
     b'{"input": "text"}',
@@ -118,62 +122,51 @@ REPLIES = [
 
 
 class Recorder:
-    """Accepts one connection after the other, notes each request's bytes, and gives the reply it was told."""
+    """An upstream that notes each call's bytes and gives the reply it was told, or vectors of fixed digits."""
 
     def __init__(self) -> None:
-        self.seen: list[bytes] = []
         self.reply: tuple[int, str, bytes] | None = None
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._upstream = ScriptedUpstream(TeiForm(info={}), faults.only_calls(self._answer)).start()
+        self.url = self._upstream.url
 
     def close(self) -> None:
-        self._listener.close()
+        self._upstream.stop()
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._attend, args=(connection,), daemon=True).start()
+    def forget(self) -> None:
+        self._upstream.calls.clear()
 
-    def _attend(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rb") as stream:
-            while line := stream.readline():
-                head = line
-                while (line := stream.readline()) not in {b"\r\n", b""}:
-                    head += line
-                length = next((int(each[15:]) for each in head.split(b"\r\n") if each[:15] == b"Content-Length:"), 0)
-                body = stream.read(length)
-                if head.startswith(b"POST"):
-                    self.seen.append(head.replace(self.url[7:].encode(), b"HOST") + b"\r\n" + body)
-                    status, headers, reply = self.reply or (200, "", self._vectors(body))
-                else:
-                    status, headers, reply = 200, "", b"{}"
-                answer = f"HTTP/1.1 {status} X\r\n{headers}Content-Length: {len(reply)}\r\n\r\n".encode() + reply
-                connection.sendall(answer)
+    @property
+    def seen(self) -> list[bytes]:
+        """The bytes of each call, with HOST for the address of this upstream."""
+        host = self.url.removeprefix("http://").encode()
+        requests = [call.request for call in self._upstream.calls]
+        return [request.head.replace(host, b"HOST") + request.body for request in requests]
 
-    @staticmethod
-    def _vectors(body: bytes) -> bytes:
-        count = len(json.loads(body)["inputs"])
-        rows = [f"[{DIGITS[at % 6]}, {DIGITS[(at + 1) % 6]}]" for at in range(count)]
-        return f"[{','.join(rows)}]".encode()
+    def _answer(self, exchange: Exchange) -> object:
+        if self.reply is None:
+            rows = [b"[%b, %b]" % (_digits(at), _digits(at + 1)) for at in range(len(exchange.inputs))]
+            return faults.vectors(*rows)(exchange)
+        status, headers, body = self.reply
+        return faults.answer(body, status, *headers.splitlines())(exchange)
+
+
+def _digits(at: int) -> bytes:
+    return DIGITS[at % len(DIGITS)]
 
 
 def record() -> list[dict[str, Any]]:
     """Return, for each case, what went upstream and what the client was answered."""
     upstream = Recorder()
     app = create_app(Settings(inference_url=(upstream.url,), inference_api_key="key", max_client_batch_size=5))
-    proxy = app.extensions["proxy"]
-    proxy.start()
+    service = app.extensions["service"]
+    service.start()
     cases = [(body, None) for body in BODIES] + [(b'{"inputs": "a"}', reply) for reply in REPLIES]
     recorded = []
     try:
         with app.test_client() as client:
             for body, reply in cases:
                 upstream.reply = reply
-                upstream.seen.clear()
+                upstream.forget()
                 answer = client.post(
                     "/embed", data=body, content_type="application/json", headers={"X-Request-Id": "identity"}
                 )
@@ -188,18 +181,19 @@ def record() -> list[dict[str, Any]]:
                     }
                 )
                 # Neither verdicts nor ejections of one case are to reach the next.
-                _forget(proxy)
+                _forget(service)
     finally:
-        proxy.stop()
+        service.stop()
         upstream.close()
     return recorded
 
 
-def _forget(proxy: Any) -> None:
-    proxy.batcher._isolation.verdicts._known.clear()
-    for each in proxy._pool._upstreams:
+def _forget(service: Service) -> None:
+    service.batcher._isolation.verdicts._known.clear()
+    for each in service.pool._upstreams:
         each.breaker.succeeded()
-        each.not_before = float("-inf")
+        each.not_before = NOW
+        service.pool._adapt(service.pool._clock.now())
 
 
 if __name__ == "__main__":
