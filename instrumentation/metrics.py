@@ -10,6 +10,7 @@ from batching.call import ISOLATION
 from batching.errors import UpstreamRejected
 from batching.observer import Observer
 from batching.timing.rule import REASONS
+from instrumentation.bulk_histogram import BulkHistogram
 
 if TYPE_CHECKING:
     from batching import BatchQueue, BatchReport, CallReport, ProxyError, RequestReport
@@ -52,7 +53,7 @@ class Metrics(Observer):
         )
         batches = Counter("autobatch_batches_total", "Batches by why they were sent.", ["reason"], registry=registry)
         self._batches = {reason: batches.labels(reason) for reason in REASONS}
-        self._queue_delay = Histogram(
+        self._queue_delay = BulkHistogram(
             "autobatch_queue_delay_seconds",
             "Time that requests wait until their batch is sent.",
             buckets=_SECONDS,
@@ -106,8 +107,7 @@ class Metrics(Observer):
     def on_batch(self, report: BatchReport) -> None:
         self._batch_size.observe(report.size)
         self._batches[report.reason].inc()
-        for delay, _ in report.queue_delays:
-            self._queue_delay.observe(delay)
+        self._queue_delay.observe_all([delay for delay, _ in report.queue_delays])
         self.refresh()
 
     def on_call(self, report: CallReport) -> None:

@@ -75,6 +75,10 @@ class _Upstream:
             self.breaker.readmit()
             self.not_before = NOW
 
+    def is_steady(self, now: float) -> bool:
+        """Whether its slots do not depend on its calls in flight."""
+        return self.breaker.is_closed and self.not_before <= now and self.in_flight <= self.window.size
+
     def slots(self, now: float) -> Iterator[Slots]:
         """Yield how many batches it may have, and from when on.
 
@@ -116,6 +120,8 @@ class UpstreamPool(Observer):
         self._budget = Budget(RETRY_SHARE, RETRY_FLOOR)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        #: Whether calls that end well leave the capacity as it is.
+        self._is_steady = False
 
     def __repr__(self) -> str:
         return f"<UpstreamPool {self._upstreams}, retries: {self._budget}>"
@@ -256,6 +262,7 @@ class UpstreamPool(Observer):
         with self._lock:
             upstream.in_flight -= 1
             ejected = False
+            window = upstream.window.size
             if error is None or isinstance(error, UpstreamRejected):
                 if upstream.breaker.is_closed:
                     upstream.window.grow()
@@ -268,11 +275,13 @@ class UpstreamPool(Observer):
                 upstream.window.cut(began, now)
                 if error.pause:
                     upstream.not_before = max(upstream.not_before, now + min(error.pause, LONGEST_PAUSE))
-            self._adapt(now)
+            if error is not None or not self._is_steady or upstream.window.size != window:
+                self._adapt(now)
             return ejected
 
     def _adapt(self, now: float) -> None:
         """Let the queue give out as many batches as the upstreams take."""
+        self._is_steady = all(each.is_steady(now) for each in self._upstreams)
         slots = [slots for each in self._upstreams for slots in each.slots(now)]
         if not any(each.breaker.is_closed for each in self._upstreams):
             slots = self._without_any(slots)

@@ -148,7 +148,8 @@ class BatchQueue:
                 if call.done:
                     continue
                 if outcomes.error is None:
-                    self._endings.fill(call, part.start, of)  # type: ignore[arg-type] # without an error all are results
+                    if call.fill(part.start, of):  # type: ignore[arg-type] # without an error all are results
+                        self._endings.end(call)
                 else:
                     self._endings.settle(part, of, now)
                 if call.done:

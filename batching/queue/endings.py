@@ -32,12 +32,12 @@ class Endings:
     def fill(self, call: Call, start: int, results: list[Result]) -> None:
         """Take results of a call; it ends with the last of them."""
         if call.fill(start, results):
-            self._end(call)
+            self.end(call)
 
     def drop(self, call: Call, error: ProxyError) -> None:
         """End a call with an error; its waiting items are never sent. Its waiter is woken by the caller."""
         call.error = error
-        self._end(call)
+        self.end(call)
         if not call.is_emptied:
             lane = self._lanes.open(call.key)
             self._admission.queued_items -= lane.drop(call)
@@ -83,7 +83,8 @@ class Endings:
         self._admission.queued_items += count
         lane.timing.arrived(lane, count, now)
 
-    def _end(self, call: Call) -> None:
+    def end(self, call: Call) -> None:
+        """Count a call out that has all its results, or an error."""
         call.done = True
         self._admission.calls -= 1
 
