@@ -197,7 +197,10 @@ def _check(results: int, items: int) -> None:
 
 
 def _returnable(batch: Batch) -> Callable[[Group], bool]:
-    """Say of a group whether the queue can take all of it back: not the items of a call whose rest is elsewhere."""
+    """Say of a group whether all of it may go back to the queue.
+
+    Items of a call whose rest is in another batch do not: the call would wait for one search after the other.
+    """
     rests_elsewhere = [part.stop < len(part.call.items) for part in batch.parts for _ in range(part.start, part.stop)]
     return lambda group: not any(rests_elsewhere[group.start : group.stop])
 
