@@ -189,6 +189,11 @@ class Batch:
     def __repr__(self) -> str:
         return f"<Batch {self.key.task} of {len(self.items)} items in {len(self.parts)} parts, {self.reason}>"
 
+    @property
+    def is_retry(self) -> bool:
+        """Whether all of its items are sent again for a reason."""
+        return bool(self.parts) and all(part.retry_reason is not None for part in self.parts)
+
     def add(self, part: Part) -> None:
         """Append the items of one part."""
         call, start, stop, retry_reason = part

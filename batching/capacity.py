@@ -25,8 +25,8 @@ class Capacity:
     """
 
     def __init__(self, *, batches: int, batch_size: int, items: int = 1_000_000) -> None:
-        self._steady = batches
-        self._later: tuple[Slots, ...] = ()
+        #: Batches that may be in flight at any moment, and slots that open later: replaced together.
+        self._slots: tuple[int, tuple[Slots, ...]] = batches, ()
         #: Items in one batch.
         self.batch_size = batch_size
         #: Items in flight over all batches (the upstreams' permits).
@@ -34,8 +34,9 @@ class Capacity:
         self._listener: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
-        later = "".join(f" +{slots.batches} at {slots.start:.3f}" for slots in self._later)
-        return f"<Capacity {self._steady} batches{later}, {self.batch_size} items each, {self.items} in all>"
+        steady, openings = self._slots
+        later = "".join(f" +{slots.batches} at {slots.start:.3f}" for slots in openings)
+        return f"<Capacity {steady} batches{later}, {self.batch_size} items each, {self.items} in all>"
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after each change; the queue is the one listener there is."""
@@ -45,31 +46,32 @@ class Capacity:
         self, *, slots: Sequence[Slots] | None = None, batch_size: int | None = None, items: int | None = None
     ) -> None:
         """Replace the figures given, and tell the listener if that changed any."""
-        before = self._steady, self._later, self.batch_size, self.items
+        before = self._slots, self.batch_size, self.items
         if slots is not None:
-            self._steady = sum(each.batches for each in slots if each.start == NOW)
-            self._later = tuple(sorted(each for each in slots if each.start != NOW and each.batches))
+            steady = sum(each.batches for each in slots if each.start == NOW)
+            self._slots = steady, tuple(sorted(each for each in slots if each.start != NOW and each.batches))
         if batch_size is not None:
             self.batch_size = batch_size
         if items is not None:
             self.items = items
-        if self._listener is not None and before != (self._steady, self._later, self.batch_size, self.items):
+        if self._listener is not None and before != (self._slots, self.batch_size, self.items):
             self._listener()
 
     @property
     def is_steady(self) -> bool:
         """Whether no slot is still to open: then batches may be in flight at any moment."""
-        return not self._later
+        return not self._slots[1]
 
     def batches(self, now: float) -> int:
         """Return how many batches may be in flight at the moment ``now``."""
-        if not self._later:  # nearly always
-            return self._steady
-        return self._steady + sum(each.batches for each in self._later if each.start <= now)
+        steady, later = self._slots
+        if not later:  # nearly always
+            return steady
+        return steady + sum(each.batches for each in later if each.start <= now)
 
     def next_rise(self, now: float) -> float:
         """Return the moment after ``now`` when more batches may be in flight by themselves; ``NEVER`` if none will."""
-        return next((each.start for each in self._later if each.start > now), NEVER)
+        return next((each.start for each in self._slots[1] if each.start > now), NEVER)
 
     def opens_at(self, now: float) -> float:
         """Return the first moment from ``now`` on at which a batch may be in flight at all."""

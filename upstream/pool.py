@@ -140,7 +140,7 @@ class UpstreamPool(Observer):
         try:
             return self._call(first, batch, batch.retry_reason)
         except UpstreamError as error:
-            if error.retry_reason is None:
+            if error.retry_reason is None or batch.is_retry:
                 raise
             batch.is_measurable = False
             second = self._second_chance(first, batch, error)

@@ -89,7 +89,7 @@ class Isolation:
         size = len(batch.items)
         if size == 1:
             self.verdicts.refused(batch.key, batch.items[0], refusal)
-        if len(batch.parts) == 1:
+        if all(part.call is batch.parts[0].call for part in batch.parts):
             return Outcomes([refusal.in_full()] * size, refusal, rejected=1, judged=size)
         # Searches must not take the upstream for themselves. The wait ends by the deadline.
         if not self._turns.acquire(timeout=max(0.0, batch.deadline - self._clock.now())):

@@ -105,8 +105,11 @@ class BatchQueue:
         with self._lock:
             if call.done:
                 return False
+            waited = not call.is_emptied
             self._endings.drop(call, error)
             call.event.set()
+            if waited:  # what waited behind it may be due sooner
+                self._idle.alert(self._next(self._clock.now())[1].due)
             return True
 
     # ---- batcher threads ------------------------------------------------------------------------
@@ -236,7 +239,7 @@ class BatchQueue:
         in_flight, most = self._in_flight.items, self._capacity.items
         if not in_flight or in_flight + lane.waiting <= most:  # nearly always
             return True
-        return in_flight + min(lane.waiting, lane.most_items) <= most
+        return in_flight + (1 if lane.starts_with_suspect else min(lane.waiting, lane.most_items)) <= most
 
     def _next(self, now: float) -> tuple[Lane | None, Decision]:
         """Say which lane is due first; among those due already, the one whose head has waited longest."""

@@ -168,6 +168,15 @@ def test_a_batch_that_the_queue_took_back_says_why_it_is_sent_again() -> None:
     assert [report.retry_reason for report in bench.calls] == ["overloaded"]
 
 
+@pytest.mark.parametrize(("reason", "asked"), [("overloaded", 1), (None, 2)])
+def test_a_batch_that_was_sent_again_already_gets_no_second_chance(reason: str | None, asked: int) -> None:
+    bench = PoolBench()
+    bench.upstreams[0].failures = [UpstreamBroke("reset")] * 2
+    with pytest.raises(UpstreamBroke):
+        bench.pool.send(bench.batch(retry_reason=reason))
+    assert bench.asked == [asked]
+
+
 def test_batches_that_go_back_to_the_queue_count_as_retries() -> None:
     bench = PoolBench()
     went_back, calls = 0, 30

@@ -35,6 +35,16 @@ def test_a_batch_that_is_taken_has_a_result_for_each_item() -> None:
     assert (bench.upstream.sizes, bench.delivered) == ([2], [])
 
 
+def test_a_client_alone_is_not_searched_for_where_its_items_came_back_in_two_parts() -> None:
+    bench = IsolationBench("c")
+    call = call_of("a", "b", "c", "d")
+    batch = Batch(KEY, "full", 0.0)
+    batch.add(Part(call, 0, 1))
+    batch.add(Part(call, 2, 4))
+    assert kinds(bench.send(batch)) == [REFUSED] * 3
+    assert bench.upstream.sizes == [3]
+
+
 @pytest.mark.parametrize(("texts", "remembered"), [("c", ["refused"]), ("bc", ["", ""]), ("abc", ["", "", ""])])
 def test_a_client_alone_gets_the_upstreams_words_and_only_a_text_by_itself_is_remembered(
     texts: str, remembered: list[str]

@@ -217,3 +217,21 @@ def test_a_suspect_that_is_put_back_travels_by_itself_again(clock: FakeClock) ->
     succeed(queue, first)
     assert succeed(queue, again) == [call]
     assert_empty(queue)
+
+
+def test_a_suspect_leaves_at_once_when_the_call_before_it_is_abandoned(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    head = put(queue, "head")
+    suspect = put_suspects(queue, "suspect", suspects=(0,))
+    clock.at(0.02, lambda: queue.abandon(head, ClientGone("gone")))
+    batch = take(queue)
+    assert (clock.now(), batch.is_suspect, batch.parts[0].call) == (0.02, True, suspect)
+
+
+def test_a_suspect_needs_one_permit_whatever_waits_behind_it(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_batch_size=4, max_inflight_items=6)
+    put(queue, *texts(4))
+    first = take(queue)
+    put_suspects(queue, "suspect", *texts(3), suspects=(0,))
+    assert take(queue).is_suspect
+    assert queue.in_flight_items == len(first.items) + 1
