@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from marshmallow import fields, validate
 
-from config.fields import Choice, Host, UrlList, redacted
+from config.fields import Choice, Host, OriginList, UrlList, redacted
 
 T = TypeVar("T")
 
@@ -100,6 +100,12 @@ def urls(group: str, example: str, unset: str, meaning: str) -> tuple[str, ...]:
     default: tuple[str, ...] = ()
     limits = "http(s) URLs"
     return _declared(Declaration(group, meaning, limits, UrlList(), default, unset, example), default)
+
+
+def origins(group: str, example: str, unset: str, meaning: str) -> tuple[str, ...]:
+    """Declare a list of web origins, empty by default, which means what `unset` says."""
+    default: tuple[str, ...] = ()
+    return _declared(Declaration(group, meaning, "origins or *", OriginList(), default, unset, example), default)
 
 
 def secret(group: str, meaning: str) -> str | None:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+#: What browsers send in `Origin`; extensions have schemes of their own.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?|null")
 _NOT_IN_A_URL = re.compile(r"[^!-~]|\\")
 
 
@@ -53,6 +55,23 @@ class UrlList(fields.Field[tuple[str, ...]]):
         if faults:
             raise ValidationError(faults)
         return tuple(urls)
+
+
+class OriginList(fields.Field[tuple[str, ...]]):
+    """One or several web origins (scheme, host and port, as browsers send them) or `*`: a list, or text with commas."""
+
+    default_error_messages = {
+        "invalid": "must be * or origins like https://app.example.com, without a path",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, ...]:  # noqa: ARG002
+        entries = value.split(",") if isinstance(value, str) else value
+        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            raise self.make_error("invalid")
+        found = [entry.strip() for entry in entries]
+        if not found or not all(entry == "*" or _ORIGIN.fullmatch(entry) for entry in found):
+            raise self.make_error("invalid")
+        return tuple(dict.fromkeys(found))
 
 
 def _url_fault(url: str) -> str | None:

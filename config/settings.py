@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from marshmallow import Schema
 
-from config.declare import Declaration, address, choice, secret, urls, whole_number
+from config.declare import Declaration, address, choice, origins, secret, urls, whole_number
 
 _UPSTREAM = "Upstream"
 _BATCHING = "Batching"
@@ -43,6 +43,14 @@ class Settings:
         (1, 64),
         "batches",
         "How many batches an upstream really works on at once: where the adaptive timing starts to learn it.",
+    )
+    upstream_idle_ms: int = whole_number(
+        _UPSTREAM,
+        4000,
+        (1, _LONGEST_TIMEOUT_MS),
+        "ms",
+        "A connection to an upstream that was idle for longer is closed and not used again: less than the time after "
+        "which the server, or a gateway or NAT before it, forgets the connection (5 s in uvicorn and Node).",
     )
     embedded_threads: int = whole_number(
         _UPSTREAM, 2, (1, 64), "threads", "Threads that the embedded server's model computes with."
@@ -98,6 +106,14 @@ class Settings:
         "bytes",
         "Largest request body; a larger one is answered 413.",
     )
+    max_unsent_bytes: int = whole_number(
+        _ADMISSION,
+        100_000_000,
+        (100_000, 100_000_000_000),
+        "bytes",
+        "Most bytes of answers that slow clients have not taken yet; beyond it the connection that holds the most of "
+        "them is closed.",
+    )
 
     request_timeout_ms: int = whole_number(
         _TIME,
@@ -108,6 +124,13 @@ class Settings:
     )
     upstream_timeout_ms: int = whole_number(
         _TIME, 30_000, (1, _LONGEST_TIMEOUT_MS), "ms", "Longest that one upstream call may take."
+    )
+    unavailable_wait_ms: int = whole_number(
+        _TIME,
+        5000,
+        (0, _LONGEST_TIMEOUT_MS),
+        "ms",
+        "Longest that a request waits, within its deadline, while no upstream can be reached; then 503.",
     )
     read_timeout_ms: int = whole_number(
         _TIME, 5000, (100, 600_000), "ms", "Longest that a client may take to send its request; then 408."
@@ -129,6 +152,26 @@ class Settings:
         "threads",
         "Threads of a worker. 0 derives them: max_concurrent_requests, 64 that wait for the next request of their "
         "client, and 16 for health, metrics and 429s.",
+    )
+
+    limit_request_line: int = whole_number(
+        _SERVER,
+        4094,
+        (64, 8190),
+        "bytes",
+        "Longest request line (method, path, version); a longer one is answered 414.",
+    )
+    limit_request_fields: int = whole_number(
+        _SERVER, 100, (8, 1000), "headers", "Most headers of a request; more are answered 431."
+    )
+    limit_request_field_size: int = whole_number(
+        _SERVER, 8190, (256, 65_536), "bytes", "Longest header of a request; a longer one is answered 431."
+    )
+    cors_allow_origin: tuple[str, ...] = origins(
+        _SERVER,
+        "https://app.example.com",
+        "no CORS",
+        "Origins (or *) whose pages a browser lets read the answers.",
     )
 
     cpu_affinity: str = choice(
@@ -169,6 +212,16 @@ class Settings:
     def read_timeout(self) -> float:
         """`read_timeout_ms` in seconds."""
         return self.read_timeout_ms / 1000
+
+    @property
+    def upstream_idle(self) -> float:
+        """`upstream_idle_ms` in seconds."""
+        return self.upstream_idle_ms / 1000
+
+    @property
+    def unavailable_wait(self) -> float:
+        """`unavailable_wait_ms` in seconds."""
+        return self.unavailable_wait_ms / 1000
 
     @property
     def embedded(self) -> bool:
