@@ -90,7 +90,8 @@ class App(Flask):
         adapter = MapAdapter(*where)
         with suppress(HTTPException):
             rule, _ = adapter.match(return_rule=True)
-            if rule.rule == path:  # bounded by the number of rules, so clients cannot grow the cache
+            # Bounded by the number of rules, so clients cannot grow the cache. Flask asks that of OPTIONS more.
+            if rule.rule == path and method != "OPTIONS":
                 matched = self._matched[method, path] = _Matched(*where)
                 matched.rule = rule
         return adapter

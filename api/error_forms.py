@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 
@@ -22,10 +23,17 @@ ERROR_TYPES = {
     414: "UriTooLong",
     415: "UnsupportedMediaType",
     417: "ExpectationFailed",
+    422: "Validation",
     431: "HeadersTooLarge",
     501: "NotImplemented",
     503: "Unhealthy",
 }
+
+
+#: Characters of a message that a client is told.
+MOST_TEXT = 1000
+#: Characters of a name of the client's own that a message quotes.
+MOST_NAME = 80
 
 
 class RequestError(ProxyError):
@@ -38,8 +46,29 @@ class RequestError(ProxyError):
 
 
 def error_body(message: str, error_type: str, identity: str) -> bytes:
-    """Return the JSON that every error carries."""
-    return msgspec.json.encode({"error": message, "error_type": error_type, "request_id": identity})
+    """Return the JSON that every error carries. The message is told as ``plain_text``."""
+    return msgspec.json.encode({"error": plain_text(message), "error_type": error_type, "request_id": identity})
+
+
+def plain_text(text: str) -> str:
+    """Return the text in one line of at most ``MOST_TEXT`` characters that a terminal shows and does not obey.
+
+    An upstream's words may hold line breaks, escape sequences, marks that turn the direction of writing, and halves of
+    surrogate pairs. Spaces of any kind become one each; what else cannot be printed is told as Python escapes it.
+    """
+    text = text[:MOST_TEXT]
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _shown(each) for each in text)[:MOST_TEXT]
+
+
+def _shown(character: str) -> str:
+    return " " if character.isspace() else character.encode("unicode_escape").decode("ascii")
+
+
+def quoted(name: str) -> str:
+    """Return a name that a client chose as a JSON text of ASCII, cut where it is long."""
+    return json.dumps(name[:MOST_NAME])
 
 
 def retry_after_header(seconds: float) -> str:

@@ -23,6 +23,10 @@ class FinishedResponse(Response):
         self.response = self._body = [body]
         self._pairs = OwnHeaders(header_pairs, len(body))
 
+    def add(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Add headers that this service made itself."""
+        self._pairs[-1:-1] = pairs  # Content-Length stays at the end
+
     @cached_property
     def headers(self) -> Headers:  # type: ignore[override]
         """The headers as an object, for a hook that changes them."""

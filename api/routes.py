@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from api import auth, errors, operations, serve, timing
+from api import auth, cors, errors, operations, root, serve, timing
 from api.apis.table import ROUTES
 from api.finished import FinishedResponse
 from api.request_id import request_id
@@ -35,9 +35,11 @@ def register(
     errors.register(app)
     timing.register(app, metrics)
     operations.register_metrics(app, metrics)
+    cors.register(app, settings.cors_allow_origin)
     auth.register(app, settings.api_key)
     app.register_blueprint(serve.blueprint(ROUTES, batcher, cannot, metrics, settings))
     app.register_blueprint(operations.health_blueprint(readiness, is_draining))
+    app.register_blueprint(root.blueprint(readiness, is_draining))
     app.after_request(_identify)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
 from api.apis.query import Bounds, Route
-from api.body import read_json_object
+from api.body import read_body
 from api.environ import IS_GONE, STARTED
-from api.error_forms import RequestError
+from api.error_forms import RequestError, quoted
 from api.finished import FinishedResponse
+from api.member_watch import MOST_VALUES, MemberWatch
+from api.reading import LARGE, read_large_query, read_query
 from api.request_id import request_id
 from batching import Call, ProxyError, RequestReport
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
     from batching import Batcher, BatchKey, Observer
     from config import Settings
+
+log = logging.getLogger(__name__)
 
 #: Header by which a client may shorten the time it is willing to wait.
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -34,8 +39,9 @@ def blueprint(
 ) -> Blueprint:
     """Return the batched routes. ``cannot`` says why no upstream can do what a key asks for, or None."""
     views = Blueprint("batched", __name__)
+    watch = MemberWatch()
     for route in routes:
-        view = _view(route, batcher, cannot, observer, settings)
+        view = _view(route, batcher, cannot, observer, settings, watch=watch)
         views.add_url_rule(route.path, endpoint=route.path.replace(".", "_"), view_func=view, methods=["POST"])
     return views
 
@@ -46,16 +52,22 @@ def _view(
     cannot: Callable[[BatchKey], str | None],
     observer: Observer,
     settings: Settings,
+    *,
+    watch: MemberWatch,
 ) -> Callable[..., Response]:
-    read, payload_limit, bounds = route.read, settings.payload_limit, Bounds(settings.max_client_batch_size)
+    payload_limit, bounds = settings.payload_limit, Bounds(settings.max_client_batch_size)
     request_timeout = settings.request_timeout
 
     def view(**arguments: str) -> Response:
         environ = request.environ
         began: float = environ[STARTED]
-        query = read(read_json_object(environ, payload_limit), bounds, **arguments)
+        data = read_body(environ, payload_limit)
+        query = (read_query if len(data) < LARGE else read_large_query)(route, bounds, data, arguments)
+        del data  # the items are in the query, and a call may wait long
+        if more := query.key.options.more:
+            _warn_of(watch.see(more))
         if (reason := cannot(query.key)) is not None:
-            raise RequestError(422, reason, error_type="Validation")
+            raise RequestError(422, reason)
         call = Call(query.items, query.key, began + _time_limit(environ, request_timeout), environ.get(IS_GONE))
         try:
             batcher.ask(call)
@@ -66,6 +78,18 @@ def _view(
         return FinishedResponse(query.answer(call), _headers(call, began, request_id(environ)))
 
     return view
+
+
+def _warn_of(names: list[str]) -> None:
+    """Say of each member that it undoes batching."""
+    for name in names:
+        log.warning(
+            "the member %s has had more than %d different values. Requests share an upstream call only if all their "
+            "members agree, so each value travels by itself: unless the embedding depends on it, clients should leave "
+            "it out or send the same in all requests",
+            quoted(name),
+            MOST_VALUES,
+        )
 
 
 def _time_limit(environ: dict[str, Any], most: float) -> float:

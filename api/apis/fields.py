@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
-from api.error_forms import RequestError
+from api.apis.wrong_fields import EMPTY, HALF_A_PAIR, WrongFieldsError
+from api.error_forms import RequestError, quoted
 from batching.key import BatchKey, Options, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from batching.call import Item
 
 #: Token ids are 32-bit in every tokenizer that upstreams use, and in TEI's contract.
@@ -29,9 +32,9 @@ class Inputs(fields.Field[Any]):
         "null": _NULL,
         "type": "must be a text, a list of texts, or a list of token ids",
         "item": "must be a text or a list of token ids",
-        "empty": "must not be empty",
+        "empty": EMPTY,
         "token": f"must hold token ids from 0 to {MAX_TOKEN_ID} only",
-        "surrogate": "holds half of a surrogate pair, which is not a character",
+        "surrogate": HALF_A_PAIR,
     }
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[list[Item], bool]:  # noqa: ARG002
@@ -40,23 +43,28 @@ class Inputs(fields.Field[Any]):
         if not isinstance(value, list):
             raise self.make_error("type")
         if not value:
-            raise RequestError(400, f"`{attr}` must not be empty", error_type="Empty")
+            raise self._without_any(attr)
         if type(value[0]) is int:
             return [self._tokens(value)], False
         return self._many(value), True
 
+    def _without_any(self, attr: str | None) -> Exception:
+        """Return what is raised for an empty list."""
+        return RequestError(400, f"`{attr}` must not be empty", error_type="Empty")
+
     def _many(self, values: list[Any]) -> list[Item]:
+        """Return the items; the error names the first that is wrong, so that it stays short."""
         items = []
-        for position, value in enumerate(values):
-            try:
+        try:
+            for value in values:
                 if isinstance(value, str):
                     items.append(self._text(value))
                 elif isinstance(value, list):
                     items.append(self._tokens(value))
                 else:
                     raise self.make_error("item")
-            except ValidationError as problem:
-                raise ValidationError({position: problem.messages}) from problem
+        except ValidationError as problem:
+            raise ValidationError({len(items): problem.messages}) from problem
         return items
 
     def _text(self, text: str) -> Item:
@@ -70,7 +78,7 @@ class Inputs(fields.Field[Any]):
     def _tokens(self, ids: list[Any]) -> Item:
         if not ids:
             raise self.make_error("empty")
-        if not all(type(token) is int and 0 <= token <= MAX_TOKEN_ID for token in ids):
+        if set(map(type, ids)) != {int} or min(ids) < 0 or max(ids) > MAX_TOKEN_ID:
             raise self.make_error("token")
         return _to_json(ids)
 
@@ -124,6 +132,10 @@ class EmbedOptionsSchema(Schema):
 
 
 _OPTIONS = frozenset(EmbedOptionsSchema().fields)
+#: Members that change no embedding, so they are neither part of the key nor passed on. OpenAI's ``user`` names the end
+#: user for the provider's monitoring of abuse; its SDKs send it, TEI and vLLM read over it, and as a part of the key it
+#: would put the requests of each user into a lane of their own.
+WITHOUT_EFFECT = frozenset({"user"})
 #: The key of a body without options.
 PLAIN = BatchKey(Task.EMBED)
 
@@ -135,41 +147,75 @@ class Loader:
         self._schema = schema
         self._inputs = {name: field for name, field in schema.fields.items() if isinstance(field, Inputs)}
 
-    def load(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the checked members; raises ``RequestError`` with status 422 that names each wrong field."""
+    def load(self, body: dict[str, Any], most: int) -> dict[str, Any]:
+        """Return the checked members, with ``most`` items at most.
+
+        Raises ``WrongFieldsError``, which names each wrong field, or ``RequestError``. Inputs and options are counted
+        before they are looked at.
+        """
         try:
             if len(body) == 1:
                 name, value = next(iter(body.items()))
                 if (field := self._inputs.get(name)) is not None:
+                    if isinstance(value, list):
+                        _check_count(value, most)
                     return {name: _load_one(field, name, value, body)}
+            for name in self._inputs:
+                _check_count(body.get(name), most)
+            if len(body) > MAX_OPTION_BYTES // 4:  # none takes less than `"":0,`
+                raise _too_long(next(reversed(body)))
             members: dict[str, Any] = self._schema.load(body)
         except ValidationError as problem:
-            raise RequestError(422, _sentence(problem.messages), error_type="Validation") from problem
+            raise WrongFieldsError.of(problem.messages) from problem
         return members
 
 
-def too_many(items: list[Item], most: int) -> RequestError:
-    """Return the error of a request that asks for more than ``most`` items."""
-    return RequestError(422, f"batch size {len(items)} > maximum allowed batch size {most}", error_type="Validation")
+def _check_count(value: Any, most: int) -> None:
+    if isinstance(value, list) and len(value) > most and type(value[0]) is not int:  # else it is one item
+        message = f"batch size {len(value)} > maximum allowed batch size {most}"
+        raise RequestError(422, message)
 
 
-def embed_key(options: dict[str, Any]) -> BatchKey:
-    """Return the batch key of these checked options; options that say what holds anyway change nothing."""
+def embed_key(options: dict[str, Any], ignored: Container[str] = WITHOUT_EFFECT) -> BatchKey:
+    """Return the batch key of these checked options; options that say what holds anyway change nothing.
+
+    ``ignored``: names of members that the upstream is known to read over, if they are none of TEI's options.
+    """
     if "truncation_direction" in options:
         options["truncation_direction"] = options["truncation_direction"].lower()
-    told = {name: value for name, value in options.items() if not _is_default(name, value)}
-    if not told:
-        return PLAIN
+    known: dict[str, Any] = {}
+    more, size = [], -1
+    for name, value in options.items():
+        if _is_default(name, value):
+            continue
+        encoded = _option(name, value)
+        size += len(_option(name, name)) + len(encoded) + 2
+        if size > MAX_OPTION_BYTES:
+            raise _too_long(name)
+        if name in _OPTIONS:
+            known[name] = value
+        elif name not in ignored:
+            more.append((name, encoded))
+    return BatchKey(Task.EMBED, Options(**known, more=tuple(sorted(more)))) if known or more else PLAIN
+
+
+def _option(name: str, value: Any) -> bytes:
     try:
-        size = len(_to_json(told)) - 2
-        more = tuple(sorted((name, _to_json(value)) for name, value in told.items() if name not in _OPTIONS))
+        return _to_json(value)
     except UnicodeEncodeError as problem:
-        raise RequestError(422, "an option holds half of a surrogate pair", error_type="Validation") from problem
-    if size > MAX_OPTION_BYTES:
-        message = f"the options beside the inputs take {size} bytes, more than {MAX_OPTION_BYTES}"
-        raise RequestError(422, message, error_type="Validation")
-    known = {name: value for name, value in told.items() if name in _OPTIONS}
-    return BatchKey(Task.EMBED, Options(**known, more=more))
+        raise WrongFieldsError([(_named(name), HALF_A_PAIR)]) from problem
+    except RecursionError as problem:
+        raise RequestError(400, f"{_named(name)}: the JSON is nested too deeply") from problem
+
+
+def _named(name: str) -> str:
+    return name if name in _OPTIONS else quoted(name)
+
+
+def _too_long(name: str) -> RequestError:
+    return RequestError(
+        422, f"{_named(name)}: with it, the options beside the inputs take more than {MAX_OPTION_BYTES} bytes"
+    )
 
 
 def _is_default(name: str, value: Any) -> bool:
@@ -185,14 +231,3 @@ def _load_one(field: fields.Field[Any], name: str, value: Any, body: dict[str, A
         return field.deserialize(value, name, body)
     except ValidationError as problem:
         raise ValidationError({name: problem.messages}) from problem
-
-
-def _sentence(messages: Any, path: str = "") -> str:
-    """Flatten marshmallow's tree of messages: ``inputs[3]: must not be empty; normalize: must be …``."""
-    if isinstance(messages, dict):
-        parts = []
-        for name, below in messages.items():
-            step = f"[{name}]" if isinstance(name, int) else f".{name}" if path else str(name)
-            parts.append(_sentence(below, path + step))
-        return "; ".join(parts)
-    return f"{path}: {' '.join(messages)}"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from marshmallow import Schema
 
-from api.apis.fields import PLAIN, Inputs, embed_key, too_many
-from api.apis.query import Body, Bounds, Query
+from api.apis.fields import PLAIN, Inputs, embed_key
+from api.apis.query import Body, Query
 from api.error_forms import error_body
 
 if TYPE_CHECKING:
@@ -30,11 +30,9 @@ class NativeApi:
         return error_body(error.message, error.error_type, identity)
 
 
-def query(members: Body, bounds: Bounds) -> Query:
+def query(members: Body) -> Query:
     """Turn the checked members of a body into a query."""
     items, is_list = members.pop("input")
-    if len(items) > bounds.items:
-        raise too_many(items, bounds.items)
     return Query(embed_key(members) if members else PLAIN, items, _many if is_list else _one)
 
 

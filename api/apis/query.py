@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from marshmallow import Schema
 
     from batching.call import Call, Item
     from batching.errors import ProxyError
     from batching.key import BatchKey
+
+
+#: A JSON object as it was read from a body.
+Body = dict[str, Any]
 
 
 class Query(NamedTuple):
@@ -39,6 +43,10 @@ class Route(NamedTuple):
     read: Callable[..., Query]
     #: The body's shape, for documents.
     schema: type[Schema]
+    #: Takes the names of a body in which one stands twice; returns the status of the refusal.
+    duplicate_status: Callable[[Container[str]], int] = lambda _: 400
+    #: Members that may be as long as the body.
+    long_members: frozenset[str] = frozenset({"input", "inputs"})
 
 
 class Api(Protocol):
@@ -50,7 +58,3 @@ class Api(Protocol):
     def error(self, error: ProxyError, identity: str) -> bytes:
         """Return the JSON body of an error; ``identity`` is the request's."""
         ...
-
-
-#: A JSON object as it was read from a body.
-Body = dict[str, Any]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from api.apis import native, tei
 from api.apis.fields import EmbedOptionsSchema, Loader
 from api.apis.query import Api, Body, Bounds, Query, Route
+from api.apis.wrong_fields import WrongFieldsError
 from api.error_forms import RequestError
 
 if TYPE_CHECKING:
@@ -22,13 +23,16 @@ _embed = Loader(EmbedSchema())
 
 def read_embed(body: Body, bounds: Bounds) -> Query:
     """Read the body of ``/embed``, which two APIs share; raises ``RequestError``."""
-    members = _embed.load(body)
-    if ("input" in members) == ("inputs" in members):
-        raise RequestError(422, "give either `input` or `inputs`", error_type="Validation")
-    return tei.query(members, bounds) if "inputs" in members else native.query(members, bounds)
+    try:
+        members = _embed.load(body, bounds.items)
+        if ("input" in members) == ("inputs" in members):
+            raise RequestError(422, "give either `input` or `inputs`")
+        return tei.query(members) if "inputs" in members else native.query(members)
+    except WrongFieldsError as problem:
+        raise (tei.refusal(problem) if "inputs" in body else problem) from problem.__cause__
 
 
-ROUTES: Sequence[Route] = (Route("/embed", read_embed, EmbedSchema),)
+ROUTES: Sequence[Route] = (Route("/embed", read_embed, EmbedSchema, tei.duplicate_status),)
 
 APIS: Sequence[Api] = (native.NativeApi(), tei.TeiApi())
 

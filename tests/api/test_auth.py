@@ -52,9 +52,21 @@ def test_the_key_is_asked_for_before_anything_else_is_told(guarded: Edge) -> Non
     refused(guarded.client.get("/embed"), 401, "Unauthorized")
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/metrics"])
+@pytest.mark.parametrize("path", ["/", "/health", "/health/live", "/health/ready", "/metrics", "/ping"])
 def test_health_and_metrics_are_open(guarded: Edge, path: str) -> None:
     assert guarded.client.get(path).status_code == 200
+    assert guarded.client.head(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/ping"])
+@pytest.mark.parametrize("method", ["POST", "OPTIONS", "PUT"])
+def test_only_looking_is_open(guarded: Edge, path: str, method: str) -> None:
+    refused(guarded.client.open(path, method=method), 401, "Unauthorized")
+
+
+@pytest.mark.parametrize("path", ["//health", "/health/", "/health;x", "//embed"])
+def test_paths_that_look_like_health_are_not_open(guarded: Edge, path: str) -> None:
+    refused(guarded.client.get("/", environ_overrides={"PATH_INFO": path}), 401, "Unauthorized")
 
 
 def test_without_a_key_the_proxy_is_open(edge: Edge) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api.body import BrokenBodyError, TooSlowError, parse_object, read_json_object
+from api.body import BrokenBodyError, DuplicateNameError, TooSlowError, parse_object, read_body
 from api.error_forms import RequestError
 from tests.conftest import Edge, refused
 
@@ -98,6 +98,24 @@ def test_the_name_that_stands_twice_is_quoted_safely_and_in_short() -> None:
     assert len(refusal(b'{"%b":1,"%b":2}' % (b"x" * 9000, b"x" * 9000))) < 200
 
 
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (b'{"inputs":"a","inputs":"b"}', {"inputs"}),
+        (b'{"inputs":"a","x":{"y":1,"y":2}}', {"inputs", "x"}),
+        (b'{"x":[{"y":1,"y":2}],"\\u0069nputs":"a"}', {"inputs", "x"}),
+        (b'[{"inputs":1,"inputs":2}]', set()),
+        (b'{"a":{"b":1,"b":2}', set()),
+        (b'{"a":{"b":1,"b":2},"c":"\\ud800"}', set()),
+        (b'{"a":{"b":1,"b":2},"c":' + b"[" * 50_000, set()),
+    ],
+)
+def test_a_body_with_a_name_twice_is_told_with_the_names_of_its_outermost_object(body: bytes, names: set[str]) -> None:
+    with pytest.raises(DuplicateNameError) as caught:
+        parse_object(body)
+    assert caught.value.names == names
+
+
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"1" * 400 + b".0"])
 def test_numbers_that_json_or_floats_cannot_hold_are_refused(number: bytes) -> None:
     refusal(b'{"a": %b}' % number)
@@ -105,7 +123,7 @@ def test_numbers_that_json_or_floats_cannot_hold_are_refused(number: bytes) -> N
 
 
 def test_a_whole_number_of_5000_digits_is_refused() -> None:
-    refusal(b'{"a": %b}' % (b"9" * 5000))
+    assert refusal(b'{"a": %b}' % (b"9" * 5000)) == "a whole number in the JSON has too many digits"
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
@@ -150,7 +168,7 @@ def test_a_body_that_cannot_be_read_is_refused_with_its_reason(
     problem: Exception, status: int, message: str, length: dict[str, str]
 ) -> None:
     with pytest.raises(RequestError, match=message) as caught:
-        read_json_object(environ_of(FailingStream(problem), **length), 100)
+        read_body(environ_of(FailingStream(problem), **length), 100)
     assert caught.value.status == status
     assert caught.value.__cause__ is problem
 
@@ -159,10 +177,10 @@ def test_a_body_that_cannot_be_read_is_refused_with_its_reason(
 def test_the_limit_holds_for_chunks_too(limit: int, fits: bool) -> None:
     environ = environ_of(BytesIO(b'{"a": 1}'), HTTP_TRANSFER_ENCODING="chunked")
     if fits:
-        assert read_json_object(environ, limit) == {"a": 1}
+        assert read_body(environ, limit) == b'{"a": 1}'
         return
     with pytest.raises(RequestError) as caught:
-        read_json_object(environ, limit)
+        read_body(environ, limit)
     assert caught.value.status == 413
 
 
@@ -175,14 +193,17 @@ def test_reading_a_body_needs_no_server_and_no_framework() -> None:
 # Over HTTP
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "", "application/x-www-form-urlencoded", "application/jsonp"])
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "", "application/x-www-form-urlencoded", "application/jsonp", "image/x+json"]
+)
 def test_another_media_type_is_refused(edge: Edge, media_type: str) -> None:
     response = edge.client.post("/embed", data=b'{"input":"a"}', content_type=media_type)
     assert "application/json" in refused(response, 415, "UnsupportedMediaType")
 
 
 @pytest.mark.parametrize(
-    "media_type", ["application/json; charset=utf-8", "Application/JSON", " application/json ;x=y"]
+    "media_type",
+    ["application/json; charset=utf-8", "Application/JSON", " application/json ;x=y", "application/vnd.x+json"],
 )
 def test_the_media_type_may_have_parameters_and_any_case(edge: Edge, media_type: str) -> None:
     assert edge.client.post("/embed", data=b'{"input":"a"}', content_type=media_type).status_code == 200
@@ -203,6 +224,32 @@ def test_a_request_without_a_body_is_told_to_send_one(edge: Edge) -> None:
 def test_an_empty_body_is_not_json(edge: Edge) -> None:
     environ = {"CONTENT_LENGTH": "0", "CONTENT_TYPE": "application/json"}
     refused(edge.client.open("/embed", method="POST", environ_overrides=environ), 400, "BadRequest")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error_type"),
+    [
+        (b'{"input":"a","input":"b"}', 400, "BadRequest"),
+        (b'{"inputs":"a","inputs":"b"}', 422, "Validation"),
+        (b'{"x":{"y":1,"y":2},"inputs":"a"}', 422, "Validation"),
+        (b'{"x":1,"x":2}', 400, "BadRequest"),
+        (b'{"input":"\\ud800"}', 422, "Validation"),
+        (b'{"inputs":"\\ud800"}', 400, "BadRequest"),
+        (b'{"input":""}', 422, "Validation"),
+        (b'{"inputs":""}', 400, "Empty"),
+        (b'{"inputs":["a",""]}', 400, "Empty"),
+        (b'{"inputs":[[]]}', 400, "Empty"),
+        (b'{"inputs":null}', 422, "Validation"),
+        (b'{"inputs":"a","normalize":null}', 422, "Validation"),
+        (b'{"inputs":"a"', 400, "BadRequest"),
+        (b'{"inputs":"a","x":NaN}', 400, "BadRequest"),
+    ],
+)
+def test_teis_body_gets_teis_status_and_the_short_form_its_own(
+    edge: Edge, body: bytes, status: int, error_type: str
+) -> None:
+    refused(edge.post(body), status, error_type)
+    assert edge.upstream.batches == []
 
 
 def test_a_body_shorter_than_announced_is_refused(edge: Edge) -> None:

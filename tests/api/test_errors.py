@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.error_forms import ERROR_TYPES, RequestError, retry_after_header
+from api.error_forms import ERROR_TYPES, MOST_TEXT, RequestError, retry_after_header
 from batching.errors import (
     BatcherDied,
     ClientGone,
@@ -19,6 +19,7 @@ from batching.errors import (
     UpstreamError,
     UpstreamOverloaded,
     UpstreamProtocolError,
+    UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
@@ -49,6 +50,13 @@ def test_another_method_is_405_and_allow_names_the_right_one(edge: Edge, method:
     response = edge.client.open("/embed", method=method)
     refused(response, 405, "MethodNotAllowed")
     assert {each.strip() for each in response.headers["Allow"].split(",")} == {"OPTIONS", "POST"}
+
+
+def test_options_are_told_each_time(edge: Edge) -> None:
+    for _ in range(3):
+        response = edge.client.options("/embed")
+        assert (response.status_code, response.data) == (200, b"")
+        assert {each.strip() for each in response.headers["Allow"].split(",")} == {"OPTIONS", "POST"}
 
 
 def test_a_get_route_allows_get_only(edge: Edge) -> None:
@@ -82,10 +90,11 @@ def test_a_head_request_gets_the_headers_of_the_error_and_no_body(edge: Edge) ->
     ],
 )
 def test_every_error_of_the_engine_has_its_status_type_and_retry_after(
-    edge: Edge, error: ProxyError, status: int, error_type: str
+    edge_with: Callable[..., AbstractContextManager[Edge]], error: ProxyError, status: int, error_type: str
 ) -> None:
-    edge.upstream.failures = [error] * 2  # what may be repeated is
-    response = edge.post({"input": "a"})
+    with edge_with(unavailable_wait_ms=0) as edge:
+        edge.upstream.failures = [error] * 2  # what may be repeated is
+        response = edge.post({"input": "a"})
     assert refused(response, status, error_type) == error.message
     if error.retry_after is None:
         assert "Retry-After" not in response.headers
@@ -106,10 +115,10 @@ def test_request_errors_name_themselves(status: int) -> None:
 def test_an_unexpected_exception_is_logged_with_the_requests_identity_and_not_told(
     edge: Edge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def is_healthy(timeout: float) -> bool:
+    def check(max_age: float) -> dict[str, bool]:
         raise RuntimeError("inner detail")
 
-    edge.upstream.is_healthy = is_healthy  # type: ignore[method-assign]
+    edge.service.readiness.check = check  # type: ignore[method-assign]
     with caplog.at_level(logging.ERROR):
         response = edge.client.get("/health", headers={"X-Request-Id": "abc"})
     assert "inner" not in refused(response, 500, "Unhandled")
@@ -117,9 +126,22 @@ def test_an_unexpected_exception_is_logged_with_the_requests_identity_and_not_to
     assert "inner detail" in caplog.text
 
 
-def test_a_message_with_odd_characters_is_still_json(edge: Edge) -> None:
-    edge.upstream.failures = [UpstreamError('quote " and \n newline </html> ü')]
-    assert refused(edge.post({"input": "a"}), 502, "Backend") == 'quote " and \n newline </html> ü'
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ('quote " and </html> ü 日本 😀', 'quote " and </html> ü 日本 😀'),
+        ("two\nlines\r\nand\ttabs\u2028", "two lines  and tabs "),
+        ("\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"),
+        ("\x00\x7f\x9b31m", "\\x00\\x7f\\x9b31m"),
+        ("turned \u202e round", "turned \\u202e round"),
+        ("half \ud800 a pair", "half \\ud800 a pair"),
+        ("x" * 5000, "x" * MOST_TEXT),
+        ("\x00" * 5000, "\\x00" * (MOST_TEXT // 4)),
+    ],
+)
+def test_an_upstreams_words_are_told_as_plain_text_of_one_line(edge: Edge, words: str, told: str) -> None:
+    edge.upstream.failures = [UpstreamRejected(words, status=422)]
+    assert refused(edge.post({"input": "a"}), 422, "Validation") == told
 
 
 # Identity

@@ -6,9 +6,10 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from api.apis.fields import WITHOUT_EFFECT
 from api.apis.query import Bounds
-from api.apis.table import read_embed
-from api.body import parse_object
+from api.apis.table import ROUTES, read_embed
+from api.body import DuplicateNameError, overview, parse_object
 from api.error_forms import RequestError, error_body
 from batching import Call
 from upstream.dialects.tei import TeiDialect
@@ -29,12 +30,13 @@ SEEDS = [
     b'{"inputs":["a",[1]],"other":{"a":[1.5e3,-0.0,18446744073709551616,null]},"x":"\\u0000"}',
     b'{"inputs":"\\ud800"}',
     b'{"inputs":"a","x":1,"x":1}',
+    b'{"x":[{"y":1,"y":2}],"user":"u","input":"a"}',
     b'{"inputs":["a",""],"normalize":"yes","dimensions":0}',
     b'{"input":"a","x":' + b"[" * 300 + b"]" * 300 + b"}",
 ]
 TOKENS = [
     *(f'"{name}":'.encode() for name in ("input", "inputs", "normalize", "truncate", "truncation_direction")),
-    *(b'"prompt_name":', b'"dimensions":', b'"x":', b'"Right"', b'"left"', b"true", b"false", b"null"),
+    *(b'"prompt_name":', b'"dimensions":', b'"x":', b'"user":', b'"Right"', b'"left"', b"true", b"false", b"null"),
     *(b"NaN", b"-Infinity", b"1e999", b"-0.0", b"4294967296", b"18446744073709551616"),
     *(b"[", b"]", b"{", b"}", b",", b'","', b'"', b"\\u0000", b"\\ud800", b"\\udc00", b"\xed\xa0\x80", b"\xef\xbb\xbf"),
 ]
@@ -50,6 +52,7 @@ def check(data: bytes) -> None:
         meant = json.loads(data.decode(), object_pairs_hook=_each_once, parse_constant=_never, parse_float=_finite)
     except RecursionError:
         return
+    assert overview(data).keys() == meant.keys()
     _check_items(query, meant)
     _check_options(query, meant)
 
@@ -70,6 +73,8 @@ def _finite(digits: str) -> float:
 
 
 def _check_refusal(problem: RequestError) -> None:
+    if isinstance(problem, DuplicateNameError):
+        assert ROUTES[0].duplicate_status(problem.names) == (422 if "inputs" in problem.names else 400)
     assert problem.status in {400, 422}
     assert problem.error_type.isalpha()
     assert 0 < len(problem.message) <= LONGEST_MESSAGE
@@ -101,7 +106,7 @@ def _check_options(query: Query, meant: dict[str, Any]) -> None:
     sent = parse_object(_dialect.request(query.key, query.items).body or b"")
     assert len(sent.pop("inputs")) == len(query.items)
     json.dumps(sent, ensure_ascii=False).encode()
-    options = {name: value for name, value in meant.items() if name not in {"input", "inputs"}}
+    options = {name: value for name, value in meant.items() if name not in {"input", "inputs"} | WITHOUT_EFFECT}
     assert sent.keys() <= options.keys()
     for name, value in options.items():
         expected = value.capitalize() if name == "truncation_direction" else value

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from api.apis.fields import MAX_OPTION_BYTES, MAX_TOKEN_ID
+from api.apis.fields import MAX_OPTION_BYTES, MAX_TOKEN_ID, embed_key
 from api.apis.native import NativeApi
 from api.apis.query import Bounds, Query
-from api.apis.table import api_of, read_embed
+from api.apis.table import ROUTES, api_of, read_embed
 from api.apis.tei import TeiApi
 from api.error_forms import RequestError
 from batching import BatchKey, Call, Options, Task
@@ -28,11 +28,11 @@ def answer(body: dict[str, object], *results: bytes) -> bytes:
     return query.answer(call)
 
 
-def refusal(body: dict[str, object], status: int = 422) -> str:
+def refusal(body: dict[str, object], status: int = 422, error_type: str = "") -> str:
     with pytest.raises(RequestError) as caught:
         load(body)
     assert caught.value.status == status
-    assert caught.value.error_type == ("Empty" if status == 400 else "Validation")
+    assert caught.value.error_type == (error_type or ("Empty" if status == 400 else "Validation"))
     return caught.value.message
 
 
@@ -51,7 +51,7 @@ def refusal(body: dict[str, object], status: int = 422) -> str:
         ({"prompt_name": ""}, Options(prompt_name="")),
         ({"dimensions": 64}, Options(dimensions=64)),
         ({"model": "m"}, Options(more=(("model", b'"m"'),))),
-        ({"user": {"b": [1, None], "a": 0.5}}, Options(more=(("user", b'{"a":0.5,"b":[1,null]}'),))),
+        ({"users": {"b": [1, None], "a": 0.5}}, Options(more=(("users", b'{"a":0.5,"b":[1,null]}'),))),
         ({"unknown": None}, Options(more=(("unknown", b"null"),))),
         ({"": 1}, Options(more=(("", b"1"),))),
         ({"x": "ü\n"}, Options(more=(("x", '"ü\\n"'.encode()),))),
@@ -74,10 +74,18 @@ def test_every_option_that_may_change_the_result_joins_the_key(members: dict[str
         {"prompt_name": None},
         {"dimensions": None},
         {"normalize": True, "truncate": None, "truncation_direction": "Right", "prompt_name": None},
+        {"user": "u1"},
+        {"user": {"name": ["u", 1]}, "normalize": True},
     ],
 )
 def test_options_that_say_what_holds_anyway_share_the_plain_key(members: dict[str, object]) -> None:
     assert load({"input": "a", **members}).key == load({"inputs": ["a", "b"]}).key == BatchKey(Task.EMBED)
+
+
+def test_a_member_that_the_upstream_is_known_to_read_over_is_no_part_of_the_key() -> None:
+    assert embed_key({"user": "u", "request_id": 1, "x": 2}) == embed_key({"request_id": 1, "x": 2})
+    assert embed_key({"request_id": 1, "normalize": True}, ignored={"request_id"}) == BatchKey(Task.EMBED)
+    assert embed_key({"request_id": 1, "x": 2}, ignored={"request_id"}).options == Options(more=(("x", b"2"),))
 
 
 def test_the_order_of_options_does_not_matter() -> None:
@@ -138,13 +146,22 @@ def test_null_is_no_input(name: str) -> None:
         ([[-1]], f"inputs[0]: must hold token ids from 0 to {MAX_TOKEN_ID} only"),
         ([1, MAX_TOKEN_ID + 1], f"inputs: must hold token ids from 0 to {MAX_TOKEN_ID} only"),
         ([1, "a"], f"inputs: must hold token ids from 0 to {MAX_TOKEN_ID} only"),
-        ([[1], []], "inputs[1]: must not be empty"),
-        (["a", "", "b"], "inputs[1]: must not be empty"),
-        (["a", "\ud800"], "inputs[1]: holds half of a surrogate pair, which is not a character"),
     ],
 )
 def test_an_error_names_the_item_that_is_wrong(values: list[object], message: str) -> None:
     assert refusal({"inputs": values}) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[1], []], "input[1]: must not be empty"),
+        (["a", "", "b"], "input[1]: must not be empty"),
+        (["a", "\ud800"], "input[1]: holds half of a surrogate pair, which is not a character"),
+    ],
+)
+def test_an_item_of_the_short_form_that_is_empty_or_no_text_is_named(values: list[object], message: str) -> None:
+    assert refusal({"input": values}) == message
 
 
 def test_the_largest_token_id_is_accepted() -> None:
@@ -155,16 +172,65 @@ def test_an_empty_text_is_refused() -> None:
     assert refusal({"input": ""}) == "input: must not be empty"
 
 
-def test_half_a_surrogate_pair_is_refused_wherever_it_stands() -> None:
-    assert "surrogate" in refusal({"input": "a\udfff"})
-    assert "surrogate" in refusal({"input": "a", "prompt_name": "\ud800"})
-    assert "surrogate" in refusal({"input": "a", "\ud800": 1})
-    assert "surrogate" in refusal({"input": "a", "x": [{"y": "\ud800"}]})
+@pytest.mark.parametrize("inputs", ["", [], [""], ["a", "", "b"], [[]], [[1], []]])
+def test_an_empty_input_in_teis_body_is_what_tei_calls_empty(inputs: object) -> None:
+    message = "Input validation error: `inputs` cannot be empty"
+    assert refusal({"inputs": inputs}, 400) == message
+    assert refusal({"inputs": inputs, "normalize": False, "x": 1}, 400) == message
+
+
+@pytest.mark.parametrize("inputs", ["", [], ["a", ""]])
+def test_an_empty_input_beside_a_field_of_the_wrong_type_is_no_teis_empty(inputs: object) -> None:
+    message = refusal({"inputs": inputs, "normalize": "yes"})
+    assert "must not be empty" in message
+    assert "normalize: must be true or false" in message
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"input": "a\udfff"}, "input"),
+        ({"input": "a", "prompt_name": "\ud800"}, "prompt_name"),
+        ({"input": "a", "\ud800": 1}, '"\\ud800"'),
+        ({"input": "a", "x": [{"y": "\ud800"}]}, '"x"'),
+        ({"input": "a", "user": "\ud800"}, '"user"'),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(body: dict[str, object], field: str) -> None:
+    assert refusal(body).startswith(f"{field}: holds half of a surrogate pair")
+    tei = {"inputs" if name == "input" else name: value for name, value in body.items()}
+    field = field.replace("input", "inputs")
+    assert refusal(tei, 400, "BadRequest").startswith(f"{field}: holds half of a surrogate pair")
+
+
+def test_half_a_surrogate_pair_is_told_beside_what_else_is_wrong() -> None:
+    message = refusal({"inputs": "\ud800", "normalize": "yes"}, 400, "BadRequest")
+    assert "inputs: holds half" in message
+    assert "normalize: must be" in message
+
+
+def test_an_empty_list_in_the_short_form_is_empty_as_well() -> None:
+    assert refusal({"input": []}, 400) == "`input` must not be empty"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [({"input": "a"}, 400), ({"inputs": "a"}, 422), ({}, 400), ({"x": 1}, 400)]
+)
+def test_a_name_that_stands_twice_has_teis_status_in_teis_body(body: dict[str, object], status: int) -> None:
+    assert ROUTES[0].duplicate_status(body) == status
 
 
 @pytest.mark.parametrize("name", ["input", "inputs"])
-def test_an_empty_list_is_what_tei_calls_empty(name: str) -> None:
-    assert name in refusal({name: []}, 400)
+@pytest.mark.parametrize("beside", [{}, {"normalize": False}])
+@pytest.mark.parametrize("items", [["a"] * 1001, [None] * 1001, [[]] * 1001])
+def test_items_are_counted_before_they_are_looked_at(name: str, beside: dict[str, object], items: list[object]) -> None:
+    assert refusal({name: items, **beside}) == "batch size 1001 > maximum allowed batch size 1000"
+
+
+@pytest.mark.parametrize("name", ["input", "inputs"])
+def test_token_ids_are_one_item_however_many_they_are(name: str) -> None:
+    assert len(load({name: [7] * 5000}).items) == 1
+    assert len(load({name: ["a"] * 1000}).items) == 1000
 
 
 @pytest.mark.parametrize("body", [{}, {"input": "a", "inputs": "a"}, {"text": "a"}])
@@ -202,4 +268,21 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_options_are_kept_with_each_key_and_so_have_a_limit() -> None:
-    assert "the options beside the inputs take" in refusal({"input": "a", "prompt_name": "p" * MAX_OPTION_BYTES})
+    said = ": with it, the options beside the inputs take more than 4096 bytes"
+    assert refusal({"input": "a", "prompt_name": "p" * MAX_OPTION_BYTES}) == f"prompt_name{said}"
+    assert refusal({"input": "a", "x": ["y"] * 2000}) == f'"x"{said}'
+    assert refusal({"input": "a", "n" * 5000: 1}) == f'"{"n" * 80}"{said}'
+    assert said in refusal({"input": "a"} | {str(number): 0 for number in range(2000)})
+
+
+@pytest.mark.parametrize(("members", "characters"), [({}, 4090), ({"y": 1}, 4084), ({"normalize": False}, 4072)])
+def test_options_up_to_the_limit_are_taken(members: dict[str, object], characters: int) -> None:
+    assert options(**members, x="v" * characters).more[0] == ("x", b'"%b"' % (b"v" * characters))
+    assert "take more than 4096 bytes" in refusal({"input": "a", **members, "x": "v" * (characters + 1)})
+
+
+def test_options_nested_so_deeply_that_they_cannot_be_written_are_refused() -> None:
+    value: list[object] = []
+    for _ in range(100_000):
+        value = [value]
+    assert refusal({"input": "a", "x": value}, 400, "BadRequest") == '"x": the JSON is nested too deeply'
