@@ -1,4 +1,4 @@
-"""A reply is split into the upstream's own bytes, or refused as a whole."""
+"""A reply is split into the upstream's own bytes, told apart row by row, or refused as a whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from formats.slices import NotVectorsError, split_vectors
+from formats.slices import BadRowsError, NotVectorsError, split_vectors
 
 numbers = st.one_of(
     st.integers(),
@@ -104,17 +104,79 @@ def test_a_wrong_count_gives_no_vector_at_all(count: int) -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"[[1],[2,3]]", "mixes vectors of different dimensions"),
-        (b"[[1,2],[3]]", "mixes vectors of different dimensions"),
-        (b"[[1],2]", "not a vector of numbers"),
-        (b"[[1],[null]]", "not a vector of numbers"),
-        (b'[[1],["a"]]', "not a vector of numbers"),
-        (b"[[ ],[ ]]", "not a vector of numbers"),
-        (b"[[1],[[2]]]", "not a vector of numbers"),
+        (b"[1,2]", "not a vector of numbers"),
+        (b'[{"embedding":[1]},{"embedding":[2]}]', "not a vector of numbers"),
+        (b"[[[1]],[[2]]]", "not a vector of numbers"),
         (b'{"a": 1}', "not a JSON array"),
+        (b"NaN", "not a JSON array"),
+        (b"[[1],[NaN]", "not a JSON array"),
+        (b"[[1],[nano]]", "not a JSON array"),
+        (b"[[1],[1nan]]", "not a JSON array"),
+        (b"[[NaN]]", "1 vectors for 2 inputs"),
     ],
 )
 def test_a_refused_reply_says_why_and_is_a_value_error(body: bytes, why: str) -> None:
     with pytest.raises(NotVectorsError, match=why) as raised:
         split_vectors(body, 2)
     assert isinstance(raised.value, ValueError)
+    assert not isinstance(raised.value, BadRowsError)
+
+
+AMONG, NO_ARRAY = "a null or NaN among its numbers", "not an array of numbers"
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (b"null", "null"),
+        (b"NaN", "null"),
+        (b"[null,1]", AMONG),
+        (b"[ 1 , null ]", AMONG),
+        (b"[1,NaN]", AMONG),
+        (b"[-Infinity,1]", AMONG),
+        (b"[Infinity]", AMONG),
+        (b"[nan]", AMONG),
+        (b"[-nan,+inf]", AMONG),
+        (b"[inf,1e5]", AMONG),
+        (b"[-nan(ind)]", AMONG),
+        (b"[]", "empty"),
+        (b"[ \n]", "empty"),
+        (b"[true]", NO_ARRAY),
+        (b"[1,false]", NO_ARRAY),
+        (b"[{}]", NO_ARRAY),
+        (b'["1","2"]', NO_ARRAY),
+        (b"[[1,2]]", NO_ARRAY),
+        (b'{"error":"NaN"}', NO_ARRAY),
+        (b'"\\nan"', NO_ARRAY),
+        (b"0.5", NO_ARRAY),
+    ],
+)
+def test_a_row_that_is_no_vector_leaves_the_others_their_own_bytes(row: bytes, why: str) -> None:
+    with pytest.raises(BadRowsError) as raised:
+        split_vectors(b"[[0.50,\n-1E5 ]," + row + b", [ 1e999,2]]", 3)
+    problem = raised.value
+    assert problem.rows == [b"[0.50,\n-1E5 ]", None, b"[ 1e999,2]"]
+    assert (problem.why, problem.dimensions) == ({1: why}, {0: 2, 2: 2})
+    assert str(problem) == f"the upstream's answer holds something that is not a vector of numbers: {why}"
+
+
+def test_a_lone_row_that_is_no_vector_is_a_bad_row_too() -> None:
+    for row in (b"null", b"[NaN]", b"[]", b'{"error":"no"}', b"[[1]]"):
+        with pytest.raises(BadRowsError) as raised:
+            split_vectors(b"[" + row + b"]", 1)
+        assert (raised.value.rows, raised.value.dimensions) == ([None], {})
+
+
+@pytest.mark.parametrize(
+    ("body", "dimensions"), [(b"[[1],[2,3]]", {0: 1, 1: 2}), (b"[[1,2],[3]]", {0: 2, 1: 1}), (b"[[],[3]]", {1: 1})]
+)
+def test_rows_of_different_lengths_are_left_to_the_caller(body: bytes, dimensions: dict[int, int]) -> None:
+    with pytest.raises(BadRowsError) as raised:
+        split_vectors(body, 2)
+    assert raised.value.dimensions == dimensions
+
+
+def test_what_is_said_of_bad_rows_quotes_nothing_of_them() -> None:
+    with pytest.raises(BadRowsError) as raised:
+        split_vectors(b'[[1],{"secret":"text"}]', 2)
+    assert "secret" not in str(raised.value) + str(raised.value.why)

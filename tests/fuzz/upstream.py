@@ -9,7 +9,8 @@ from batching import Batch
 from batching.call import Part
 from batching.errors import UpstreamError, UpstreamOverloaded, UpstreamRejected, UpstreamUnavailable
 from tests.support.fakes import KEY, FakeClock, call_of
-from upstream.dialects.tei import MAX_RELAYED_TEXT, TeiDialect
+from upstream.dialects.relaying import MAX_RELAYED_TEXT
+from upstream.dialects.tei import TeiDialect
 from upstream.endpoint import Endpoint
 from upstream.http_reply import Reply
 
@@ -72,7 +73,8 @@ def _check_refusal(error: UpstreamError, count: int) -> None:
     assert 400 <= error.status <= 599
     assert error.error_type.isascii()
     assert error.error_type.isalpha()
-    assert 0 < len(error.message) <= MAX_RELAYED_TEXT
+    assert 0 < len(error.message) <= MAX_RELAYED_TEXT + len("the upstream answered with status 500: ")
+    assert error.message.isprintable()
     if count > 1 or not isinstance(error, UpstreamRejected):
         assert error.message.startswith(_OURS)
     assert json.loads(error_body(error.message, error.error_type, "id"))["error"] == error.message

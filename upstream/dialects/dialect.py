@@ -33,16 +33,27 @@ class RefusalKind(Enum):
     BUSY = "busy"
     #: It cannot work yet, or not at present.
     NOT_READY = "not ready"
+    #: It failed in a way that one of the inputs may have caused.
+    SUSPICIOUS = "suspicious"
+    #: A mistake of addresses, keys or APIs.
+    MISCONFIGURED = "misconfigured"
+    #: Something between has failed, or given up.
+    GATEWAY = "gateway"
     #: Anything else: it failed.
     FAILED = "failed"
 
 
 class Refusal(NamedTuple):
-    """What a reply other than 200 means. ``text``: the server's own words, empty where it has none."""
+    """What a reply other than 200 means.
+
+    ``text``: the server's own words as one plain line, empty where it has none; they may quote inputs.
+    """
 
     kind: RefusalKind
     text: str = ""
     error_type: str = "Validation"
+    #: Whether the batch may be too large as a whole, and no single input to blame.
+    concerns_size: bool = False
 
 
 class Dialect(Protocol):
@@ -64,7 +75,11 @@ class Dialect(Protocol):
         ...
 
     def answer(self, key: BatchKey, count: int, reply: Reply) -> Answer:
-        """Take a 200 apart into exactly ``count`` results; raises ``UpstreamProtocolError`` for anything else."""
+        """Take a 200 apart into exactly ``count`` results.
+
+        Raises ``BadRowsError`` where there is a row for each item and some are no vectors, and
+        ``UpstreamProtocolError`` for anything else.
+        """
         ...
 
     def refusal(self, reply: Reply) -> Refusal:

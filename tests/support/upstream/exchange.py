@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tests.support.upstream.forms import Reply, proper_reply
+from tests.support.upstream.framing import chunked, framed, head
 
 if TYPE_CHECKING:
     import socket
@@ -94,6 +95,14 @@ class Exchange:
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
+
+    def play(self, reply: Reply) -> object:
+        """Send a reply of the form; return ``KEEP`` unless the server closes after it."""
+        if reply.chunked:
+            self.send(head(reply.status, *reply.headers, "Transfer-Encoding: chunked") + chunked(reply.body, b""))
+        else:
+            self.send(framed(reply.body, reply.status, *reply.headers))
+        return None if reply.closes else KEEP
 
     def pause(self, seconds: float) -> bool:
         """Wait; return True as soon as the server stops, so that nothing hangs longer than its test."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
     from tests.support.upstream.exchange import Exchange, Fault, Request
+    from tests.support.upstream.forms import Trouble
 
 
 def _length(exchange: Exchange) -> str:
@@ -45,25 +46,16 @@ def last_answer(body: bytes, status: int = 200, *headers: str) -> Fault:
 
 def vectors(*each: bytes) -> Fault:
     """Answer these vectors, whatever was asked."""
-
-    def fault(exchange: Exchange) -> object:
-        return answer(exchange.form.answer(each))(exchange)
-
-    return fault
+    return lambda exchange: answer(exchange.form.answer(each))(exchange)
 
 
 def ok(exchange: Exchange) -> object:
-    exchange.send(framed(exchange.proper, exchange.reply.status))
-    return KEEP
+    return exchange.play(exchange.reply)
 
 
 def ok_with(*headers: str) -> Fault:
     """Answer properly, with more headers."""
-
-    def fault(exchange: Exchange) -> object:
-        return answer(exchange.proper, exchange.reply.status, *headers)(exchange)
-
-    return fault
+    return lambda exchange: answer(exchange.proper, exchange.reply.status, *headers)(exchange)
 
 
 def ok_chunked(exchange: Exchange) -> object:
@@ -94,9 +86,16 @@ def html(status: int) -> Fault:
 
 def refusal(status: int, text: str = "no", *headers: str) -> Fault:
     """Refuse in the form of the server."""
+    return lambda exchange: answer(exchange.form.refusal(text), status, *headers)(exchange)
+
+
+def trouble(kind: Trouble) -> Fault:
+    """Answer as the server of this form does in such trouble, with what it does to the connection."""
 
     def fault(exchange: Exchange) -> object:
-        return answer(exchange.form.refusal(text), status, *headers)(exchange)
+        reply = exchange.form.trouble(kind)
+        assert reply is not None, f"{type(exchange.form).__name__} was not seen in this trouble: {kind.value}"
+        return exchange.play(reply)
 
     return fault
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -56,6 +57,8 @@ class ScriptedUpstream:
         self.fault = fault
         self.read_request: ReadRequest = read_request
         self.delay = 0.0
+        #: Seconds after which an idle connection is closed, as the server of this form does; None: never.
+        self.idle = self.form.idle
         self.gate = threading.Event()
         self.gate.set()
         self.requests: list[Request] = []
@@ -179,8 +182,16 @@ class ScriptedUpstream:
         with sock.makefile("rb") as stream:
             while (request := self.read_request(sock, stream)) is not None:
                 fault = self._record(request)
-                if fault(Exchange(self, sock, request)) is not KEEP:
+                if fault(Exchange(self, sock, request)) is not KEEP or not self._goes_on(sock):
                     return
+
+    def _goes_on(self, sock: socket.socket) -> bool:
+        """Wait for the next request; return False if the connection is idle for too long."""
+        if self.idle is None:
+            return True
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(self.idle * 1000))
 
     def _record(self, request: Request) -> Fault:
         """Note what came and hold it; return the fault that answers it."""

@@ -8,18 +8,16 @@ import pytest
 
 from batching import Answer, BatchKey, Options, Task
 from batching.errors import UpstreamProtocolError
+from formats.slices import BadRowsError
 from tests.support.fakes import KEY, items_of
 from upstream.dialects.dialect import Refusal, RefusalKind, UpstreamInfo
 from upstream.dialects.tei import (
-    MAX_RELAYED_TEXT,
     MAX_REMEMBERED_KEYS,
     MAX_REPLY_BYTES_BESIDE,
     MAX_REPLY_BYTES_PER_ITEM,
     TeiDialect,
 )
 from upstream.http_reply import Reply
-
-INPUTS, BUSY, NOT_READY, FAILED = RefusalKind.INPUTS, RefusalKind.BUSY, RefusalKind.NOT_READY, RefusalKind.FAILED
 
 
 def reply_of(body: bytes = b"", status: int = 200) -> Reply:
@@ -120,12 +118,8 @@ def test_the_answers_vectors_are_the_upstreams_own_bytes(body: bytes, vectors: l
         b"[]",
         b"[[1]]",
         b"[[1],[2],[3]]",
-        b"[[1],[2,3]]",
-        b"[[],[]]",
-        b"[[1],null]",
-        b"[[1],[null]]",
-        b"[[1],[NaN]]",
-        b'[[1],["2"]]',
+        b'[{"embedding":[1]},{"embedding":[2]}]',
+        b"[0.5,0.25]",
         b"[" * 60_000,
         b"[[1],[2]]x",
     ],
@@ -137,57 +131,28 @@ def test_what_is_not_one_vector_for_each_input_is_no_answer(body: bytes) -> None
     assert raised.value.message == str(raised.value.__cause__)
 
 
+@pytest.mark.parametrize(
+    ("body", "rows", "why", "dimensions"),
+    [
+        (b"[[1,2],null]", [b"[1,2]", None], {1: "null"}, {0: 2}),
+        (b"[[1,NaN],[ 1,2.50]]", [None, b"[ 1,2.50]"], {0: "a null or NaN among its numbers"}, {1: 2}),
+        (b"[[1],[2,3]]", [b"[1]", b"[2,3]"], {}, {0: 1, 1: 2}),
+    ],
+)
+def test_an_answer_of_which_some_rows_are_bad_tells_which(
+    body: bytes, rows: list[bytes | None], why: dict[int, str], dimensions: dict[int, int]
+) -> None:
+    with pytest.raises(BadRowsError) as raised:
+        TeiDialect().answer(KEY, 2, reply_of(body))
+    assert (raised.value.rows, raised.value.why, raised.value.dimensions) == (rows, why, dimensions)
+
+
 # Refusals
 
-TOLD = b'{"error":"too long","error_type":"Tokenizer"}'
 
-
-@pytest.mark.parametrize(
-    ("status", "refusal"),
-    [
-        (400, Refusal(INPUTS, "too long", "Tokenizer")),
-        (413, Refusal(INPUTS, "too long", "Tokenizer")),
-        (422, Refusal(INPUTS, "too long", "Tokenizer")),
-        (429, Refusal(BUSY)),
-        (503, Refusal(NOT_READY)),
-        *[(status, Refusal(FAILED)) for status in (201, 204, 301, 307, 401, 403, 404, 405, 408, 424, 500, 502, 504)],
-    ],
-)
-def test_the_status_says_why_and_only_words_about_inputs_are_read(status: int, refusal: Refusal) -> None:
-    assert TeiDialect().refusal(reply_of(TOLD, status)) == refusal
-    assert TeiDialect().refusal(reply_of(b"", status)) == Refusal(refusal.kind)
-
-
-@pytest.mark.parametrize(
-    ("body", "text", "error_type"),
-    [
-        (b'{"error":"no","error_type":"Validation"}', "no", "Validation"),
-        (b'{"error":"no"}', "no", "Validation"),
-        (b'{"error_type":"Tokenizer"}', "", "Tokenizer"),
-        (b'{"error":"no","error_type":"' + b"a" * 40 + b'"}', "no", "a" * 40),
-        (b'{"error":"no","error_type":"' + b"a" * 41 + b'"}', "no", "Validation"),
-        (b'{"error":7,"error_type":"<script>"}', "", "Validation"),
-        (b'{"error":"no","error_type":""}', "no", "Validation"),
-        (b'{"error":"no","error_type":"a b"}', "no", "Validation"),
-        (b'{"error":"no","error_type":"a\\n"}', "no", "Validation"),
-        ('{"error":"no","error_type":"ä"}'.encode(), "no", "Validation"),
-        (b'{"error":"no","error_type":1}', "no", "Validation"),
-        (b'{"error":["no"]}', "", "Validation"),
-        ('{"error":"zu groß"}'.encode(), "zu groß", "Validation"),
-        (b'{"error":"\xff"}', "", "Validation"),
-        (b'{"error":"' + b"x" * MAX_RELAYED_TEXT + b'"}', "x" * MAX_RELAYED_TEXT, "Validation"),
-        (b'{"error":"' + b"x" * (MAX_RELAYED_TEXT + 1) + b'"}', "x" * MAX_RELAYED_TEXT, "Validation"),
-        (b"", "", "Validation"),
-        (b"<html>", "", "Validation"),
-        (b"[]", "", "Validation"),
-        (b'"no"', "", "Validation"),
-        (b"null", "", "Validation"),
-        (b'{"error":' + b"[" * 30_000, "", "Validation"),
-    ],
-)
-def test_the_servers_words_are_taken_only_where_they_are_sane(body: bytes, text: str, error_type: str) -> None:
-    for status in (400, 413, 422):
-        assert TeiDialect().refusal(reply_of(body, status)) == Refusal(INPUTS, text, error_type)
+def test_a_refusal_is_read_by_its_status_and_its_words() -> None:
+    said = reply_of(b'{"error":"too long","error_type":"Tokenizer"}', 422)
+    assert TeiDialect().refusal(said) == Refusal(RefusalKind.INPUTS, "too long", "Tokenizer")
 
 
 # What it says of itself
@@ -208,7 +173,10 @@ def test_the_servers_words_are_taken_only_where_they_are_sane(body: bytes, text:
         (b"", None),
         (b"<html>", None),
         (b"[" * 30_000, None),
-        (b'{"model_id":"\xff"}', None),
+        (b'{"model_id":"\xff"}', UpstreamInfo("\ufffd", None, None)),
+        (b'{"model_id":"a\\u001b[31mb\\r\\nWARNING all is lost"}', UpstreamInfo("ab WARNING all is lost", None, None)),
+        (b'{"model_id":"\\u001b[2J\\n"}', UpstreamInfo(None, None, None)),
+        (b'\xef\xbb\xbf{"model_id":"m"}', UpstreamInfo("m", None, None)),
     ],
 )
 def test_limits_are_read_from_info_and_those_that_make_no_sense_count_as_untold(

@@ -1,0 +1,88 @@
+"""What a reply other than 200 means follows from its status, and from words that no client has chosen."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from upstream.dialects.dialect import Refusal, RefusalKind
+from upstream.dialects.refusals import refusal
+from upstream.http_reply import Reply
+
+INPUTS, BUSY, NOT_READY = RefusalKind.INPUTS, RefusalKind.BUSY, RefusalKind.NOT_READY
+SUSPICIOUS, MISCONFIGURED = RefusalKind.SUSPICIOUS, RefusalKind.MISCONFIGURED
+GATEWAY, FAILED = RefusalKind.GATEWAY, RefusalKind.FAILED
+
+
+def refused(status: int, body: object = b"") -> Refusal:
+    return refusal(Reply(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "statuses"),
+    [
+        (INPUTS, [400, 413, 422]),
+        (BUSY, [429]),
+        (NOT_READY, [503]),
+        (SUSPICIOUS, [424, 500, 507]),
+        (MISCONFIGURED, [301, 302, 303, 307, 308, 399, 401, 402, 403, 404, 405, 406, 407, 410, 415, 421, 426, 431]),
+        (MISCONFIGURED, [501, 505, 511]),
+        (GATEWAY, [408, 502, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530]),
+        (FAILED, [201, 204, 206, 409, 418, 425, 451, 499, 506, 508, 528, 529, 599]),
+    ],
+)
+def test_the_status_says_what_it_means(kind: RefusalKind, statuses: list[int]) -> None:
+    assert {refused(status).kind for status in statuses} == {kind}
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 424, 500, 502, 503])
+def test_the_words_come_with_it(status: int) -> None:
+    assert refused(status, {"error": "no", "error_type": "Backend"})[1:3] == ("no", "Backend")
+
+
+def test_the_words_of_an_overload_are_not_read() -> None:
+    assert refused(429, {"error": "Model is overloaded", "error_type": "Overloaded"}) == Refusal(BUSY)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, b"<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>", MISCONFIGURED),
+        (400, b"Client sent an HTTP request to an HTTPS server.\n", MISCONFIGURED),
+        (
+            400,
+            {"error": {"message": "/embeddings: Invalid model name passed in model=x. Call `/v1/models`"}},
+            MISCONFIGURED,
+        ),
+        (400, {"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}, MISCONFIGURED),
+        (400, {"error": "Model version not ready"}, NOT_READY),
+        (503, {"error": "[request id: <id_unknown>] Exceeds maximum queue size"}, BUSY),
+        # Where a server quotes an input before these words, they are the client's.
+        (400, {"error": "cannot embed 'Model version not ready'"}, INPUTS),
+        (400, {"error": "Bad text: Client sent an HTTP request to an HTTPS server."}, INPUTS),
+        (422, {"error": "Model version not ready"}, INPUTS),
+    ],
+)
+def test_words_that_only_a_server_writes_tell_more_than_the_status(
+    status: int, body: object, kind: RefusalKind
+) -> None:
+    assert refused(status, body).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "concerns_size"),
+    [
+        (413, "", True),
+        (413, "Failed to buffer the request body: length limit exceeded", True),
+        (422, "batch size 33 > maximum allowed batch size 32", True),
+        (400, "[request id: <id_unknown>] inference request batch-size must be <= 32 for 'minilm'", True),
+        (422, "List should have at most 2048 items after validation, not 2049", True),
+        (400, "Too many inputs in one call", True),
+        (422, "`inputs` must have less than 256 tokens. Given: 1002", False),
+        (400, "`inputs` cannot be empty", False),
+        (500, "batch size 33 > maximum allowed batch size 32", False),
+    ],
+)
+def test_a_batch_that_is_too_large_as_a_whole_is_told_apart(status: int, text: str, concerns_size: bool) -> None:
+    assert refused(status, {"error": text}).concerns_size is concerns_size
