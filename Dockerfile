@@ -27,6 +27,6 @@ USER 65532:65532
 EXPOSE 3000
 # slim has no curl, so Python asks. It asks /health/live, not /health/ready: a restart does not repair an upstream.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '3000') + '/health/live', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as u; given = [os.environ.get(name, '') for name in ('AUTOBATCH_PORT', 'PORT')]; port = next(filter(str.isdigit, given), '3000'); u.urlopen(f'http://127.0.0.1:{port}/health/live', timeout=2)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "app.py"]

@@ -5,37 +5,49 @@ Read by the master at the start and again at SIGHUP; the workers inherit what it
 
 from __future__ import annotations
 
-import os
+import logging
+import logging.config
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from config import SettingsError, thread_count
 from config import worker_connections as connections_of
-from config.active import read_again
+from config.active import current, read_again
+from config.console import refuse, take_over
 from config.logs import logging_config
+from wiring.heartbeat import place_heartbeat
 from wiring.hooks import (  # noqa: F401 - gunicorn looks for them here
     WORKER_CLASS,
     child_exit,
     on_exit,
     on_reload,
     on_starting,
+    post_fork,
     post_worker_init,
     pre_fork,
     when_ready,
     worker_exit,
 )
-from wiring.master import prepare_metrics_directory, raise_open_files_limit
+from wiring.listening import problems_of_a_move
+from wiring.master import machine, prepare_metrics_directory, raise_open_files_limit
 
 #: Seconds by which answers may be late when the service stops, on top of the longest deadline.
 STOP_MARGIN = 5.0
 
 _open_files = raise_open_files_limit()
+_notes: list[str] = []
 try:
-    _settings = read_again(open_files_limit=_open_files)
+    _settings = read_again(_open_files, machine(), partial(problems_of_a_move, current()), _notes)
 except SettingsError as _problem:
-    sys.exit(str(_problem))
+    refuse(_problem)
+# From here on each line is in the chosen format, gunicorn's own and those that any library prints.
+take_over(_settings.log_format)
+logging.config.dictConfig(logging_config(_settings))
+for _note in _notes:
+    logging.getLogger("config").warning("%s", _note)
 prepare_metrics_directory(_settings)
 
 bind = _settings.bind
@@ -57,12 +69,15 @@ preload_app = False
 accesslog = None
 logconfig_dict = logging_config(_settings)
 # The heartbeat file lives in memory: a slow disk must not look like a dead worker.
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+worker_tmp_dir = place_heartbeat()
 # Not used, and its socket wants a writable home.
 control_socket_disable = True
-# A header that could be mistaken for another is refused, not dropped; no peer is trusted to rewrite the scheme.
-header_map = "refuse"
+# A header with an underscore could be mistaken for another: it is dropped, as nginx does. No peer is trusted to rewrite
+# the scheme, nor to send such names.
+header_map = "drop"
 forwarded_allow_ips = ""
-limit_request_fields = 50
-limit_request_field_size = 4096
+forwarder_headers = ""
+limit_request_line = _settings.limit_request_line
+limit_request_fields = _settings.limit_request_fields
+limit_request_field_size = _settings.limit_request_field_size
 proc_name = "auto-batching-proxy"

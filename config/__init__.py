@@ -1,6 +1,6 @@
 """Settings: each declared once, read from flags, environment and file, and checked before the start."""
 
-from config.banner import banner, effective_settings
+from config.banner import banner, banner_members, effective_settings
 from config.declare import Declaration
 from config.errors import Problem, SettingsError
 from config.settings import DECLARATIONS, Settings, SettingsSchema
@@ -18,6 +18,7 @@ __all__ = [
     "SettingsSchema",
     "__version__",
     "banner",
+    "banner_members",
     "effective_settings",
     "idle_threads",
     "load_settings",

@@ -1,8 +1,8 @@
-"""Formats the effective settings as aligned lines of text."""
+"""Formats the effective settings as aligned lines of text, or as members of one JSON object."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from config.settings import DECLARATIONS
 from config.sizing import thread_count
@@ -12,9 +12,32 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 
+def heading(*, version: str, url: str) -> str:
+    """Return the line that says what runs where."""
+    return f"Auto-Batching Proxy {version} on {url}"
+
+
 def banner(settings: Settings, *, version: str, url: str) -> str:
     """Return the lines printed at start; no secret is among them, only whether it is set."""
-    return f"Auto-Batching Proxy {version} on {url}\n{effective_settings(settings)}"
+    return f"{heading(version=version, url=url)}\n{effective_settings(settings)}"
+
+
+def banner_members(settings: Settings, *, version: str, url: str) -> dict[str, Any]:
+    """Return the same as members of a JSON object: ``version``, ``url``, ``settings`` and ``sources``, by name.
+
+    ``sources`` has the settings that are not their default. Of a secret only whether it is set is there.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for each in DECLARATIONS:
+        value = getattr(settings, each.name)
+        values[each.name] = each.show(value) if each.secret else value
+        if value != each.default:
+            sources[each.name] = settings.source(each.name)
+    if not settings.threads:
+        values["threads"] = thread_count(settings)
+        sources["threads"] = "derived"
+    return {"version": version, "url": url, "settings": values, "sources": sources}
 
 
 def effective_settings(settings: Settings) -> str:

@@ -21,10 +21,15 @@ class Problem:
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; the message lists every problem, one a line."""
+    """The settings cannot be used; the message lists every problem, one a line, and then what may help."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, log_format: str = "text", hint: str = "") -> None:
+        """``log_format``: the one that the settings ask for, as far as that can be told."""
         self.problems = tuple(problems)
+        self.log_format = log_format
         count = len(self.problems)
-        heading = "1 problem" if count == 1 else f"{count} problems"
-        super().__init__("\n  ".join([f"The settings have {heading}:", *map(str, self.problems)]))
+        heading = "The settings have 1 problem:" if count == 1 else f"The settings have {count} problems:"
+        said = [*map(str, self.problems), *([f"({hint})"] if hint else [])]
+        super().__init__("\n  ".join([heading, *said]))
+        #: The message without line breaks.
+        self.on_one_line = f"{heading} {'; '.join(said)}"

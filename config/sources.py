@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections import ChainMap
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marshmallow import ValidationError
 
+from config.environment import Given, flag_source, from_environment, hint
 from config.errors import Problem, SettingsError
 from config.flags import CONFIG_ENV, CONFIG_FLAG, Flags, parse_flags, suggestion
 from config.settings import DECLARATIONS, Settings, SettingsSchema
@@ -21,17 +24,11 @@ if TYPE_CHECKING:
 #: Read unless a flag, a variable or the caller names another file; it may be missing.
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.toml"
 
-#: Names the variables by which `app.py` hands its flags on to gunicorn, so that messages still call them flags.
-FLAGS_ENV = "AUTOBATCH_FLAGS"
-
 _BY_NAME = {each.name: each for each in DECLARATIONS}
 
-
-class Given(NamedTuple):
-    """A value that is not a default, and the source that gave it."""
-
-    value: object
-    source: str
+#: Where the log format stands in a command line (one word a line) and in a file that could not be parsed.
+_FORMAT_FLAG = re.compile(r"^--log-format[=\n](.*)$", re.MULTILINE)
+_FORMAT_KEY = re.compile(r"^\s*log_format\s*=(.*)$", re.MULTILINE)
 
 
 class _File(NamedTuple):
@@ -61,10 +58,11 @@ def load_settings(
     flags = parse_flags(argv, version)
     problems = list(flags.problems)
     # A ChainMap is the precedence: the first mapping that holds a name decides its value and its source.
+    settings_file = _choose_file(flags, environ, file)
     given = ChainMap(
-        {name: Given(_BY_NAME[name].parse(text), _flag_source(name)) for name, text in flags.values.items()},
-        _from_environment(environ),
-        _from_file(_choose_file(flags, environ, file), problems),
+        {name: Given(_BY_NAME[name].parse(text), flag_source(name)) for name, text in flags.values.items()},
+        from_environment(environ),
+        _from_file(settings_file, problems),
     )
     values = _checked(given, problems)
     settings = Settings(**values, sources={name: given[name].source for name in values})
@@ -72,24 +70,20 @@ def load_settings(
     refused = {key for problem in problems for key in problem.keys}
     problems += [problem for problem in sizing_problems(settings) if refused.isdisjoint(problem.keys)]
     if problems:
-        raise SettingsError(problems)
+        log_format = _wanted_log_format(argv, given, settings_file.path)
+        raise SettingsError(problems, log_format=log_format, hint=hint(problems, given))
     return settings
 
 
-def _flag_source(name: str) -> str:
-    return f"flag {_BY_NAME[name].flag}"
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
-    handed_on = environ.get(FLAGS_ENV, "").split(",")
-    return {
-        each.name: Given(
-            each.parse(environ[each.env]),
-            _flag_source(each.name) if each.name in handed_on else f"environment {each.env}",
-        )
-        for each in DECLARATIONS
-        if each.env in environ
-    }
+def _wanted_log_format(argv: Sequence[str], given: Mapping[str, Given], path: Path) -> str:
+    """Return the log format that was meant, text or json, though flags, file or the setting itself may be refused."""
+    found = _FORMAT_FLAG.findall("\n".join(argv))
+    if not found and "log_format" in given:
+        found = [str(given["log_format"].value)]
+    if not found:
+        with suppress(OSError, ValueError):
+            found = _FORMAT_KEY.findall(path.read_text(encoding="utf-8", errors="replace"))
+    return "json" if found and "json" in found[-1].lower() else "text"
 
 
 def _choose_file(flags: Flags, environ: Mapping[str, str], file: Path | None) -> _File:

@@ -22,11 +22,13 @@ PAGE = "docs/settings.md"
 _NOTE = """\
 One name serves everywhere: `max_batch_size` in `config.toml` is `MAX_BATCH_SIZE` in the environment and
 `--max-batch-size` on the command line. A flag beats the environment, which beats the file, which beats the
-default. `--config PATH` or `CONFIG_FILE` names another file."""
+default. `--config PATH` or `CONFIG_FILE` names another file. Where another program has a variable of the same
+name, the one with AUTOBATCH_ in front of it beats it."""
 
 _TOML_HEADING = """\
 # Settings of the Auto-Batching Proxy, each with its default. An environment variable (the key in capitals)
 # beats this file, and a flag (the key with dashes) beats both. `python -m config` shows what is in effect.
+# Where another program has a variable of the same name, the key behind AUTOBATCH_ beats it.
 """
 
 

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from config.console import JsonLines, take_over
+from config.logs import StderrHandler, formatter
 from embedded.progress import Progress
 from embedded.weights import WeightsError
 
@@ -26,9 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Ctrl-C reaches the whole foreground group, but the parent still drains; it sends SIGTERM when it is done.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_die_with_parent, name="parent-pipe", daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = StderrHandler()
+    handler.setFormatter(formatter(options.log_format))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    take_over(options.log_format)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # waiting for the one inference is normal here
-    progress = Progress(sys.stderr, total=5)
+    is_json = options.log_format == "json"
+    progress = Progress(JsonLines(handler.stream, "embedded", logging.INFO) if is_json else sys.stderr, total=5)
     try:
         application = _load(options.threads, progress)
     except WeightsError as error:
@@ -47,6 +53,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to bind without --fd (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port to bind without --fd (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads per inference (default: %(default)s)")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)")
     parser.add_argument("--parent-pipe", action="store_true", help="exit as soon as stdin is at its end")
     return parser.parse_args(argv)
 

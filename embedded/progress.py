@@ -3,15 +3,28 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Protocol
 
 _WIDTH = 20  # characters of the bar
+
+
+class Stream(Protocol):
+    """What progress is shown on: a terminal, a file, or a stream that makes log lines of what is written."""
+
+    def write(self, text: str, /) -> int:
+        """Show a text."""
+
+    def flush(self) -> None:
+        """Show it now."""
+
+    def isatty(self) -> bool:
+        """Whether a line can be drawn again."""
 
 
 class Progress:
     """Reports `total` steps: a bar redrawn on one line of a terminal, one plain line a step elsewhere."""
 
-    def __init__(self, stream: TextIO, *, total: int) -> None:
+    def __init__(self, stream: Stream, *, total: int) -> None:
         self._stream = stream
         self._total = total
         self._done = 0

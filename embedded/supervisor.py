@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from embedded import weights
 
@@ -34,27 +35,44 @@ def restart_delay(previous: float | None, lived: float) -> float:
     return min(2 * previous, LONGEST_DELAY)
 
 
+def relay(output: IO[bytes]) -> None:
+    """Say again, line by line, what the child says, until its end: its JSON as it is, anything else as log lines."""
+    with output, suppress(OSError, ValueError):
+        for line in output:
+            text = line.decode("utf-8", "backslashreplace").rstrip()
+            if text.startswith("{") and text.endswith("}"):
+                sys.stderr.write(f"{text}\n")
+                sys.stderr.flush()
+            elif text:
+                logger.info("%s", text)
+
+
 class _Child:
     """One child process and the two pipes that tie it to its parent.
 
     - its stdin: the parent holds the write end, so the child reads EOF when the parent dies, even by kill -9;
     - the lifeline: the child holds the write end, so the parent reads EOF when the child dies. wait() alone
       would not do: gunicorn's own SIGCHLD handler may have reaped the child already.
+
+    With ``log_format`` json a third pipe takes what the child says, for libraries in C write lines of their own.
     """
 
-    def __init__(self, listener: socket.socket, threads: int) -> None:
+    def __init__(self, listener: socket.socket, threads: int, log_format: str) -> None:
         self.lifeline, lifeline_of_child = os.pipe()
         # fmt: off
         command = [
             sys.executable, "-m", "embedded", "--parent-pipe",
-            "--fd", str(listener.fileno()), "--threads", str(threads),
+            "--fd", str(listener.fileno()), "--threads", str(threads), "--log-format", log_format,
         ]
         # fmt: on
+        is_json = log_format == "json"
         try:
             self.process = subprocess.Popen(  # noqa: S603
                 command,
                 cwd=_PROJECT_ROOT,
                 stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if is_json else None,
+                stderr=subprocess.STDOUT if is_json else None,
                 pass_fds=(listener.fileno(), lifeline_of_child),
                 bufsize=0,
             )
@@ -63,6 +81,9 @@ class _Child:
             raise
         finally:
             os.close(lifeline_of_child)
+        if self.process.stdout is not None:
+            output = self.process.stdout
+            threading.Thread(target=relay, args=(output,), name="embedded-log", daemon=True).start()
 
     def wait(self) -> None:
         """Block until the process has ended."""
@@ -79,6 +100,8 @@ class _Child:
     def disown(self) -> None:
         """In a forked process: close the pipes, which must end with the parent, and neither reap the child nor warn."""
         self.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self.process.returncode = 0
 
 
@@ -90,8 +113,10 @@ class EmbeddedServer:
     copies of the socket and the pipes; in them, `stop` does nothing.
     """
 
-    def __init__(self, *, threads: int = 1) -> None:
+    def __init__(self, *, threads: int = 1, log_format: str = "text") -> None:
+        """``threads``: those that compute. ``log_format``: text or json, for what the child says."""
         self._threads = threads
+        self._log_format = log_format
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         # Guards _child and _listener. Held while a child is started and across every fork, so that a forked
@@ -155,7 +180,7 @@ class EmbeddedServer:
         with self._lock:
             if self._stopping.is_set() or self._listener is None:
                 return None
-            self._child = _Child(self._listener, self._threads)
+            self._child = _Child(self._listener, self._threads, self._log_format)
             return self._child
 
     def _supervise(self, child: _Child | None) -> None:

@@ -14,15 +14,24 @@ SIGHUP              master   reads gunicorn.conf.py again, ``on_reload``, new wo
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from config import __version__, banner, sizing_problems
+from config import __version__, banner, banner_members, sizing_problems
 from config.active import active
-from wiring.master import METRICS_DIRECTORY, embedded_upstream
+from config.banner import heading
+from config.console import json_line
+from config.fitting import least_tasks, thread_stack
+from wiring.listening import refusals
+from wiring.master import METRICS_DIRECTORY, embedded_upstream, machine
+from wiring.respawn import Respawn, go_before_the_master, has_work
+from wiring.spare_tasks import wait_for_tasks
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
@@ -30,9 +39,15 @@ if TYPE_CHECKING:
 
 WORKER_CLASS = "serving.worker.ProxyWorker"
 
+_respawn = Respawn()
 
-def on_starting(server: Arbiter) -> None:  # noqa: ARG001 - gunicorn gives it
-    """Start the embedded server, if it is wanted, before the first worker is forked."""
+
+def on_starting(server: Arbiter) -> None:
+    """Refuse an address that cannot be had, and start the embedded server, if it is wanted, before the first worker."""
+    if refused := refusals(server.cfg.address):
+        for line in refused:
+            server.log.error("%s", line)
+        sys.exit(1)
     embedded_upstream.ensure()
     os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_SETMASK, ()))
 
@@ -61,13 +76,29 @@ def when_ready(server: Arbiter) -> None:
     _announce(server)
 
 
-def pre_fork(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001 - gunicorn gives them
-    """Hold back what would end the worker until it can hear it.
+def pre_fork(server: Arbiter, worker: Worker) -> None:
+    """Wait where workers die in a row or tasks are short; then hold back what would end the worker before it can hear.
 
     It is born with the master's handlers: a signal that came now would be put into a queue that no process reads, and
     the service would wait for this worker until ``graceful_timeout``. The master lets go right after the fork.
     """
+    _respawn.wait(server.SIG_QUEUE)
+    if machine().tasks is not None:
+        wait_for_tasks(least_tasks(active()), partial(has_work, server.SIG_QUEUE))
+    _respawn.born(worker.age)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT})
+
+
+def post_fork(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001 - gunicorn gives them
+    """Set what belongs to this process before the application is loaded: stacks, and files for what it counts."""
+    if machine().memory is not None:
+        go_before_the_master()
+    if (stack := thread_stack(machine())) is not None:
+        threading.stack_size(stack)
+    if METRICS_DIRECTORY in os.environ:
+        from instrumentation.reserved_values import reserve_values  # noqa: PLC0415 - see prepare_metrics_directory
+
+        reserve_values()
 
 
 def post_worker_init(worker: Worker) -> None:
@@ -91,8 +122,9 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001
         service.stop()
 
 
-def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001
+def child_exit(server: Arbiter, worker: Worker) -> None:
     """What a dead worker had waiting and under way is no more; what it counted stays."""
+    _respawn.died(worker.age, wanted=len(server.WORKERS) >= server.num_workers)
     if METRICS_DIRECTORY in os.environ:
         from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - see prepare_metrics_directory
 
@@ -107,5 +139,13 @@ def on_exit(server: Arbiter) -> None:  # noqa: ARG001
 def _announce(server: Arbiter) -> None:
     """Show what is in force, and where it came from."""
     urls = " ".join(f"http://{listener.cfg_addr[0]}:{listener.sock.getsockname()[1]}" for listener in server.LISTENERS)
-    sys.stderr.write(banner(active(), version=__version__, url=urls) + "\n")
-    sys.stderr.flush()
+    settings = active()
+    said = banner(settings, version=__version__, url=urls)
+    if settings.log_format == "json":
+        first = heading(version=__version__, url=urls)
+        members = banner_members(settings, version=__version__, url=urls)
+        said = json_line("banner", logging.INFO, first, **members)
+    # Standard error may have been closed before the start, and its disk may be full.
+    with suppress(AttributeError, OSError, ValueError):
+        sys.stderr.write(said + "\n")
+        sys.stderr.flush()

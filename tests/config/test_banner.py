@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from config import DECLARATIONS, Settings, banner, effective_settings
+from config import DECLARATIONS, Settings, banner, banner_members, effective_settings
 from config.__main__ import main
 
 if TYPE_CHECKING:
@@ -51,6 +51,26 @@ def test_derived_threads_are_shown_as_the_number_they_are() -> None:
     assert row(Settings(threads=600), "threads") == ["600", "(set", "in", "code)"]
 
 
+def test_as_members_the_settings_are_values_and_secrets_are_words() -> None:
+    settings = Settings(port=8080, api_key="hush", inference_url=("http://a",), sources={"port": "flag --port"})
+    members = banner_members(settings, version="1.2.3", url="http://127.0.0.1:8080")
+    assert (members["version"], members["url"]) == ("1.2.3", "http://127.0.0.1:8080")
+    assert members["settings"].keys() == {each.name for each in DECLARATIONS}
+    assert members["settings"]["port"] == 8080
+    assert members["settings"]["inference_url"] == ("http://a",)
+    assert (members["settings"]["api_key"], members["settings"]["inference_api_key"]) == ("set", "unset")
+    assert (members["settings"]["threads"], members["sources"]["threads"]) == (592, "derived")
+    assert members["sources"]["port"] == "flag --port"
+    assert "workers" not in members["sources"]
+    assert "hush" not in str(members)
+
+
+def test_the_new_settings_are_shown() -> None:
+    assert row(Settings(), "limit_request_field_size") == ["8190"]
+    assert row(Settings(), "cors_allow_origin") == ["no", "CORS"]
+    assert row(Settings(cors_allow_origin=("*",)), "cors_allow_origin")[0] == "*"
+
+
 def test_the_upstream_is_shown_by_name() -> None:
     assert row(Settings(), "inference_url") == ["embedded", "server"]
     assert row(Settings(inference_url=("http://a", "http://b")), "inference_url")[:2] == ["http://a,", "http://b"]
@@ -60,7 +80,8 @@ def test_a_command_prints_the_settings_in_effect(tmp_path: Path, capsys: pytest.
     path = tmp_path / "mine.toml"
     path.write_text("port = 1")
     assert main(["--config", str(path)]) == 0
-    assert f"port                     1  ({path})" in capsys.readouterr().out
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["port", "1", f"({path})"] in lines
 
 
 def test_a_command_reports_wrong_settings_and_fails(capsys: pytest.CaptureFixture[str]) -> None:

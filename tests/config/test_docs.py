@@ -44,15 +44,18 @@ def test_config_toml_changes_nothing(tmp_path: Path) -> None:
 
 def test_config_toml_leaves_out_only_secrets_and_what_has_no_default() -> None:
     left_out = {each.name for each in DECLARATIONS} - tomllib.loads(toml_file()).keys()
-    assert left_out == {"inference_url", "api_key", "inference_api_key"}
+    assert left_out == {"inference_url", "cors_allow_origin", "api_key", "inference_api_key"}
     assert '# inference_url = "http://127.0.0.1:8080"' in toml_file()
     assert "# API_KEY: " in toml_file()
 
 
 def test_the_example_of_a_setting_without_default_works_when_uncommented(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text(toml_file().replace("# inference_url =", "inference_url ="), encoding="utf-8")
-    assert load_settings((), {}, path).inference_url == ("http://127.0.0.1:8080",)
+    text = toml_file().replace("# inference_url =", "inference_url =")
+    path.write_text(text.replace("# cors_allow_origin =", "cors_allow_origin ="), encoding="utf-8")
+    settings = load_settings((), {}, path)
+    assert settings.inference_url == ("http://127.0.0.1:8080",)
+    assert settings.cors_allow_origin == ("https://app.example.com",)
 
 
 def test_the_table_has_one_row_a_setting() -> None:

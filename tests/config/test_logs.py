@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from config import Settings
-from config.logs import JsonFormatter, logging_config
+from config.logs import JsonFormatter, TextFormatter, logging_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +58,40 @@ def test_an_exception_is_part_of_the_line() -> None:
         line = JsonFormatter().format(record("x", exc_info=sys.exc_info()))
     assert "\n" not in line
     assert "ValueError: what went wrong" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("two\nlines", "two\\nlines"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("back\rand over", "back\\rand over"),
+        ("\x9b2J\x7f", "\\x9b2J\\x7f"),
+        ("\u2028 \u202edesrever", "\\u2028 \\u202edesrever"),
+        ("Zürich, 東京, 🙂", "Zürich, 東京, 🙂"),
+    ],
+)
+def test_a_text_line_stays_one_line_whatever_an_upstream_says(words: str, shown: str) -> None:
+    line = TextFormatter().format(record("upstream serves %s", words))
+    assert line.endswith(f"some.name: upstream serves {shown}")
+    assert len(line.splitlines()) == 1
+
+
+def test_a_traceback_keeps_its_lines_but_no_terminal_escapes() -> None:
+    try:
+        raise ValueError("\x1b[2Jwhat went wrong")
+    except ValueError:
+        first, *rest = TextFormatter().format(record("x", exc_info=sys.exc_info())).splitlines()
+    assert first.endswith(": x")
+    assert rest[0] == "Traceback (most recent call last):"
+    assert rest[-1] == "ValueError: \\x1b[2Jwhat went wrong"
+
+
+def test_members_are_added_to_the_object() -> None:
+    said = json.loads(JsonFormatter().format(record("x")))
+    moment = record("x")
+    moment.members = {"url": "http://a", "path": json}
+    assert json.loads(JsonFormatter().format(moment)).keys() == said.keys() | {"url", "path"}
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

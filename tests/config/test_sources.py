@@ -284,6 +284,105 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(sources: Sources, url: 
     assert "hu" not in message
 
 
+# Origins
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "https://app.example.com", "http://localhost:5173", "http://[::1]:80", "chrome-extension://abc"],
+)
+def test_an_origin_is_what_browsers_send(sources: Sources, origin: str) -> None:
+    assert sources.load("--cors-allow-origin", origin).cors_allow_origin == (origin,)
+
+
+def test_several_origins_may_be_given_in_each_way_and_each_counts_once(sources: Sources) -> None:
+    origins = ("https://a", "http://b:1")
+    assert sources.load(environ={"CORS_ALLOW_ORIGIN": "https://a, http://b:1,https://a"}).cors_allow_origin == origins
+    assert sources.load("--cors-allow-origin", "https://a", "--cors-allow-origin", "http://b:1").cors_allow_origin == (
+        origins
+    )
+    assert sources.toml('cors_allow_origin = ["https://a", "http://b:1"]').load().cors_allow_origin == origins
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "https://a/", "https://a/path", "a.example.com", "https://", "https://a:port", "https://a,", "HTTP://A"],
+)
+def test_other_text_is_refused_as_an_origin(sources: Sources, text: str) -> None:
+    assert "must be * or origins like https://app.example.com" in sources.problem("--cors-allow-origin", text)
+
+
+@pytest.mark.parametrize("value", ["[]", "[1]", "true"])
+def test_a_list_of_origins_holds_origins(sources: Sources, value: str) -> None:
+    assert sources.toml(f"cors_allow_origin = {value}").problem().startswith("cors_allow_origin = ")
+
+
+# Variables of others
+
+
+def test_a_prefixed_variable_beats_the_plain_one(sources: Sources) -> None:
+    settings = sources.load(environ={"THREADS": "2", "AUTOBATCH_THREADS": "600", "AUTOBATCH_API_KEY": "hush"})
+    assert (settings.threads, settings.source("threads")) == (600, "environment AUTOBATCH_THREADS")
+    assert settings.api_key == "hush"
+
+
+def test_a_flag_beats_a_prefixed_variable(sources: Sources) -> None:
+    assert sources.load("--port", "1", environ={"AUTOBATCH_PORT": "2"}).port == 1
+
+
+def test_a_stray_variable_that_is_refused_says_how_to_get_rid_of_it(sources: Sources) -> None:
+    with pytest.raises(SettingsError) as caught:
+        sources.load(environ={"THREADS": "2"})
+    assert "THREADS: if it is meant for another program" in str(caught.value)
+    assert "set AUTOBATCH_THREADS, which wins" in str(caught.value)
+
+
+@pytest.mark.parametrize("environ", [{"AUTOBATCH_THREADS": "2"}, {}])
+def test_what_is_plainly_meant_for_this_service_needs_no_such_hint(sources: Sources, environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        sources.load("--max-concurrent-requests", "0", environ=environ)
+    assert "another program" not in str(caught.value)
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_setting(sources: Sources) -> None:
+    links = {
+        "AUTOBATCH_PORT": "tcp://10.0.0.1:3000",
+        "AUTOBATCH_SERVICE_HOST": "10.0.0.1",
+        "AUTOBATCH_PORT_3000_TCP_ADDR": "10.0.0.1",
+    }
+    assert sources.load(environ=links).port == 3000
+    assert sources.load(environ=links | {"PORT": "8080"}).port == 8080
+
+
+# The format of the refusal
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "text", "log_format"),
+    [
+        (("--log-format", "json"), {}, "", "json"),
+        (("--log-format=JSON",), {}, "", "json"),
+        (("--log-format", "json", "--help=me"), {}, "", "json"),
+        ((), {"LOG_FORMAT": "json"}, "", "json"),
+        ((), {"AUTOBATCH_LOG_FORMAT": "json", "LOG_FORMAT": "text"}, "", "json"),
+        ((), {}, 'log_format = "json"', "json"),
+        ((), {}, 'log_format = "json"\nthis is not TOML', "json"),
+        ((), {"LOG_FORMAT": "jsonl"}, "", "json"),
+        (("--log-format", "text"), {"LOG_FORMAT": "json"}, 'log_format = "json"', "text"),
+        ((), {"LOG_FORMAT": "xml"}, "", "text"),
+        ((), {}, "", "text"),
+    ],
+)
+def test_settings_are_refused_in_the_log_format_that_they_ask_for(
+    sources: Sources, argv: Sequence[str], environ: dict[str, str], text: str, log_format: str
+) -> None:
+    sources.toml(text)
+    with pytest.raises(SettingsError) as caught:
+        sources.load("--port", "x", *argv, environ=environ)
+    assert caught.value.log_format == log_format
+    assert "\n" not in caught.value.on_one_line
+
+
 # Secrets
 
 

@@ -1,6 +1,7 @@
 """The real child process: it keeps one URL over restarts, and it ends with its parent."""
 
 import http.client
+import io
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import psutil
 import pytest
 
 from embedded import weights
-from embedded.supervisor import EmbeddedServer, restart_delay
+from embedded.supervisor import EmbeddedServer, relay, restart_delay
 from tests.support.service import eventually
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +70,18 @@ def test_restarts_wait_longer_each_time_until_a_child_has_lived_for_half_a_minut
     previous: float | None, lived: float, delay: float
 ) -> None:
     assert restart_delay(previous, lived) == delay
+
+
+# What the child says
+
+
+def test_json_of_the_child_is_said_as_it_is_and_anything_else_becomes_an_event(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    relay(io.BytesIO(b'{"message": "its own"}\n\n[W:onnxruntime] of a library in C \xff\n'))
+    assert capsys.readouterr().err == '{"message": "its own"}\n'
+    assert caplog.messages == ["[W:onnxruntime] of a library in C \\xff"]
 
 
 # The child
