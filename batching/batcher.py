@@ -11,7 +11,7 @@ from batching import relay
 from batching.errors import DeadlineExceeded, ProxyError
 from batching.isolation.isolation import Isolation
 from batching.observer import BatchReport, Observer
-from batching.outcomes import Outcomes, Result
+from batching.outcomes import Outcomes, Result, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,8 +109,8 @@ class Batcher:
         relay.wake(self.queue.settle(batch, outcomes))
         self._report(batch, outcomes.error, latency)
 
-    def _deliver(self, batch: Batch, first: int, results: list[Result]) -> None:
-        relay.wake(self.queue.deliver(batch, first, results))
+    def _deliver(self, batch: Batch, first: int, results: list[Result], source: Source) -> None:
+        relay.wake(self.queue.deliver(batch, first, results, source))
 
     def _report(self, batch: Batch, error: ProxyError | None, latency: float) -> None:
         delays = [(batch.taken_at - part.call.arrived, part.stop - part.start) for part in batch.parts]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from batching.errors import ProxyError
     from batching.key import BatchKey
-    from batching.outcomes import Result
+    from batching.outcomes import Result, Source
 
 #: The JSON of one input, exactly as it will stand in the upstream's request.
 Item = bytes
@@ -45,6 +45,7 @@ class Call:
         "reason",
         "results",
         "returned",
+        "source",
         "suspects",
         "taken",
     )
@@ -74,6 +75,8 @@ class Call:
         #: Items whose results have not come yet.
         self.missing = len(items)
         self.results: list[Result] = []
+        #: Which model gave the results that have come; None before the first.
+        self.source: Source | None = None
         self.error: ProxyError | None = None
         self.done = False
         #: The call whose waiter this call's waiter wakes in turn (``relay``).
@@ -120,8 +123,10 @@ class Call:
         rest = self.returned[at]._replace(start=stop)
         self.returned[at : at + 1] = [rest] if rest.start < rest.stop else []
 
-    def give_back(self, part: Part) -> None:
-        """Note that these items wait again."""
+    def give_back(self, part: Part, *, alone: bool = False) -> None:
+        """Note that these items wait again; ``alone``: each travels by itself."""
+        if alone:
+            self.suspects |= frozenset(range(part.start, part.stop))
         self.returned = sorted([*self.returned, part], key=lambda each: each.start)
 
     def fill(self, start: int, results: list[Result]) -> bool:

@@ -9,12 +9,25 @@ from batching.clock import NEVER, NOW
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from batching.errors import ProxyError
+
 
 class Slots(NamedTuple):
     """Batches that may be in flight beside the others, from a moment on the engine's clock."""
 
     start: float
     batches: int
+
+
+class Outage(NamedTuple):
+    """No upstream takes batches, but for one item that tries whether it does again."""
+
+    #: Until when calls wait for its end.
+    ends_at: float
+    #: What a call is told after that.
+    error: ProxyError
+    #: Calls under way when this was written. Slots beyond them are those of probes.
+    under_way: int = 0
 
 
 class Capacity:
@@ -27,8 +40,9 @@ class Capacity:
     def __init__(self, *, batches: int, batch_size: int, items: int = 1_000_000) -> None:
         #: Batches that may be in flight at any moment, and slots that open later: replaced together.
         self._slots: tuple[int, tuple[Slots, ...]] = batches, ()
-        #: Items in one batch.
-        self.batch_size = batch_size
+        #: Items in one batch, now and outside of an outage: during one, a single item tries the upstream.
+        self.batch_size = self.full_batch_size = batch_size
+        self.outage: Outage | None = None
         #: Items in flight over all batches (the upstreams' permits).
         self.items = items
         self._listener: Callable[[], None] | None = None
@@ -43,24 +57,34 @@ class Capacity:
         self._listener = listener
 
     def change(
-        self, *, slots: Sequence[Slots] | None = None, batch_size: int | None = None, items: int | None = None
+        self,
+        *,
+        slots: Sequence[Slots] | None = None,
+        outage: Outage | None = None,
+        batch_size: int | None = None,
+        items: int | None = None,
     ) -> None:
-        """Replace the figures given, and tell the listener if that changed any."""
-        before = self._slots, self.batch_size, self.items
+        """Replace the figures given, and tell the listener if that changed any.
+
+        ``outage`` goes with the slots: where these are given without it, some upstream takes batches.
+        """
+        before = self._slots, self.batch_size, self.items, self.outage
         if slots is not None:
             steady = sum(each.batches for each in slots if each.start == NOW)
             self._slots = steady, tuple(sorted(each for each in slots if each.start != NOW and each.batches))
+            self.outage = outage
         if batch_size is not None:
-            self.batch_size = batch_size
+            self.full_batch_size = batch_size
         if items is not None:
             self.items = items
-        if self._listener is not None and before != (self._slots, self.batch_size, self.items):
+        self.batch_size = self.full_batch_size if self.outage is None else 1
+        if self._listener is not None and before != (self._slots, self.batch_size, self.items, self.outage):
             self._listener()
 
     @property
     def is_steady(self) -> bool:
-        """Whether no slot is still to open: then batches may be in flight at any moment."""
-        return not self._slots[1]
+        """Whether batches may be in flight at any moment: no slot is still to open, and there is no outage."""
+        return not self._slots[1] and self.outage is None
 
     def batches(self, now: float) -> int:
         """Return how many batches may be in flight at the moment ``now``."""

@@ -9,8 +9,9 @@
                                └─ BatcherDied ──────────────┤
                                                             UpstreamUnavailable, UpstreamTimeout,
                                                             UpstreamOverloaded, UpstreamRejected,
-                                                            UpstreamProtocolError, UpstreamBroke,
-                                                            NoUpstream, Unresolved
+                                                            UpstreamFailed, UpstreamMisconfigured,
+                                                            UpstreamGateway, UpstreamProtocolError,
+                                                            UpstreamBroke, NoUpstream, Unresolved
     ended calls <── Endings ── Outcomes <── Isolation <── UpstreamPaused (the queue holds; no client sees it)
 
 ``status`` is the HTTP status, ``error_type`` the word Text Embeddings Inference (TEI) uses for it,
@@ -109,13 +110,64 @@ class UpstreamError(ProxyError):
     #: Why the call may be made once more, here or elsewhere; None where that would only cost the upstream more.
     retry_reason: ClassVar[str | None] = None
 
-    def __init__(self, message: str, *, retry_after: float | None = None, pause: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, pause: float | None = None, reason: str = ""
+    ) -> None:
         """``pause``: the upstream said that it has too much to do, and asks to be left alone for so many seconds.
 
-        0.0: it named no time. None: it did not say so.
+        0.0: it named no time. None: it did not say so. ``reason``: for the log, in the words of the library or the
+        upstream; clients are not told, since it may name addresses.
         """
         super().__init__(message, retry_after=retry_after)
         self.pause = pause
+        self.reason = reason
+
+
+class InputsInDoubt(UpstreamError):
+    """The upstream answered in a way that one of the inputs may have caused: a batch is searched for that input.
+
+    ``message`` may be told to any client; ``words``, the upstream's own, may quote any of the inputs, and are told only
+    to the client to whom all of them belong.
+    """
+
+    words: str = ""
+
+    def in_full(self) -> ProxyError:
+        """Return the same failure in the upstream's own words."""
+        twin = self.copy()
+        if self.words:
+            twin.message, twin.args = self.words, (self.words,)
+        return twin
+
+
+class UpstreamFailed(InputsInDoubt):
+    """The upstream failed while it worked on the inputs (500, 424, null instead of a vector)."""
+
+    outcome = "failed"
+    retry_reason = "failed"
+
+    def __init__(self, message: str, *, status: int = 502, words: str = "", reason: str = "") -> None:
+        super().__init__(message, reason=reason)
+        self.status = status
+        self.words = words
+
+
+class UpstreamMisconfigured(UpstreamError):
+    """The upstream's answer shows a mistake of configuration: a wrong address, key or API (401 to 405, redirects)."""
+
+    retry_reason = "misconfigured"
+
+
+class UpstreamGateway(UpstreamError):
+    """Something between here and the upstream answered in its place that it cannot reach it (502, 504)."""
+
+    retry_reason = "gateway"
+
+    def __init__(self, message: str, *, status: int = 502, reason: str = "") -> None:
+        super().__init__(message, reason=reason)
+        self.status = status
+        if status == 504:
+            self.error_type = "Timeout"
 
 
 class UpstreamBroke(UpstreamError):
@@ -148,6 +200,12 @@ class NoUpstream(UpstreamError):
     status = 503
     error_type = "Unhealthy"
 
+    def __init__(self, message: str, *, retry_after: float | None = None, status: int = 503) -> None:
+        """``status``: 502 where an upstream answers, but every call fails."""
+        super().__init__(message, retry_after=retry_after)
+        if status != 503:
+            self.status, self.error_type = status, UpstreamError.error_type
+
 
 class UpstreamOverloaded(UpstreamError):
     """The upstream answered 429: it has more work than it takes."""
@@ -163,29 +221,29 @@ class UpstreamTimeout(UpstreamError):
     status = 504
     error_type = "Timeout"
     outcome = "timeout"
+    retry_reason = "timeout"
 
 
-class UpstreamRejected(UpstreamError):
-    """The upstream refused the inputs (400, 413, 422); its status, and its type if known, are kept.
-
-    ``message`` may be told to any client; ``words``, the upstream's own, may quote any of the inputs, and are told only
-    to the client to whom all of them belong.
-    """
+class UpstreamRejected(InputsInDoubt):
+    """The upstream refused the inputs (400, 413, 422); its status, and its type if known, are kept."""
 
     outcome = "rejected"
 
-    def __init__(self, message: str, *, status: int, error_type: str = "Validation", words: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        error_type: str = "Validation",
+        words: str = "",
+        concerns_size: bool | None = None,
+    ) -> None:
+        """``concerns_size``: whether it may be the sum of the inputs that is too large; None: if the status is 413."""
         super().__init__(message)
         self.status = status
         self.error_type = error_type
         self.words = words
-
-    def in_full(self) -> ProxyError:
-        """Return the same refusal in the upstream's own words."""
-        twin = self.copy()
-        if self.words:
-            twin.message, twin.args = self.words, (self.words,)
-        return twin
+        self.concerns_size = status == 413 if concerns_size is None else concerns_size
 
 
 class UpstreamProtocolError(UpstreamError):

@@ -68,8 +68,11 @@ class Observer:
     def on_stale_connection(self, upstream: str) -> None:
         """A pooled connection had been closed by the other side just when it was used again; the call was repeated."""
 
-    def on_state(self, upstream: str, ready: bool) -> None:
-        """The upstream was seen to answer, or not to answer any more."""
+    def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:
+        """The upstream was seen to answer, or not to answer (any more), or for another reason."""
+
+    def on_look(self, upstream: str) -> None:
+        """The upstream's monitor has looked at it, as it does every few seconds."""
 
     def on_ejection(self, upstream: str) -> None:
         """The upstream failed so often that it gets no calls for a while."""
@@ -100,8 +103,11 @@ class Observers(Observer):
     def on_stale_connection(self, upstream: str) -> None:
         self._tell(lambda each: each.on_stale_connection(upstream))
 
-    def on_state(self, upstream: str, ready: bool) -> None:
-        self._tell(lambda each: each.on_state(upstream, ready))
+    def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:
+        self._tell(lambda each: each.on_state(upstream, ready, reason))
+
+    def on_look(self, upstream: str) -> None:
+        self._tell(lambda each: each.on_look(upstream))
 
     def on_ejection(self, upstream: str) -> None:
         self._tell(lambda each: each.on_ejection(upstream))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from batching.errors import ProxyError
 
@@ -13,13 +14,40 @@ if TYPE_CHECKING:
 Result = bytes
 
 
+class Source(NamedTuple):
+    """Which model gave a result, as far as it is known."""
+
+    #: What the upstream says of itself; None where it does not tell.
+    model: str | None = None
+    #: Numbers in each vector; None where the results are no vectors.
+    dimension: int | None = None
+
+    def differs_from(self, other: Source) -> bool:
+        """Whether the two are known to be different models."""
+        return any(mine != its and mine is not None and its is not None for mine, its in zip(self, other, strict=True))
+
+    def completed_by(self, other: Source) -> Source:
+        """Return all that the two know, which do not differ."""
+        return Source(
+            self.model if other.model is None else other.model,
+            self.dimension if other.dimension is None else other.dimension,
+        )
+
+
+UNKNOWN = Source()
+_NO_ROWS: Mapping[int, str] = MappingProxyType({})
+
+
 class Answer(NamedTuple):
     """What one upstream call gave. The other way a call can end is an ``UpstreamError``."""
 
-    #: One for each item, in order.
+    #: One for each item, in order; empty where the upstream gave none.
     results: list[Result]
     #: Numbers in each vector; None where the results are no vectors.
     dimension: int | None = None
+    #: For the positions of items without a result, why there is none. Some item always has one.
+    bad: Mapping[int, str] = _NO_ROWS
+    source: Source = UNKNOWN
 
 
 class Again(NamedTuple):
@@ -30,6 +58,8 @@ class Again(NamedTuple):
     #: Why the upstream call is made again; a call is put back for such a reason once. None: the item was not judged,
     #: and may go back as often as its deadline allows.
     retry_reason: str | None = None
+    #: Whether the item travels by itself then.
+    alone: bool = False
 
 
 class Outcomes(NamedTuple):
@@ -41,11 +71,13 @@ class Outcomes(NamedTuple):
     #: Items that the upstream refused, and items of which it is known whether it would.
     rejected: int = 0
     judged: int = 0
+    #: Which model gave the results. One call never takes results of two.
+    source: Source = UNKNOWN
 
     @classmethod
-    def results(cls, results: list[Result]) -> Self:
+    def results(cls, results: list[Result], source: Source = UNKNOWN) -> Self:
         """Each item has its result."""
-        return cls(results, None, 0, len(results))
+        return cls(results, None, 0, len(results), source)
 
     @classmethod
     def failed(cls, error: ProxyError, count: int) -> Self:

@@ -1,4 +1,4 @@
-"""Remembers for a while which inputs the upstream refused, and which are under suspicion."""
+"""Remembers for a while which inputs the upstream refused or failed on, and which are under suspicion."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
     from batching.call import Item
     from batching.clock import Clock
-    from batching.errors import UpstreamRejected
+    from batching.errors import InputsInDoubt
+    from batching.isolation.evidence import Record
     from batching.key import BatchKey
 
-#: Seconds for which a verdict holds. Short: the model behind the address may be replaced by one that takes more.
+#: Seconds for which a refusal holds. Short: the model behind the address may be replaced by one that takes more.
 VERDICT_TTL = 30.0
+#: Seconds for which a failure holds. Shorter: a server may fail on an input once, and not again.
+FAILURE_TTL = 5.0
 #: Inputs remembered; the oldest are forgotten first.
 MAX_VERDICTS = 4096
 
@@ -24,33 +27,41 @@ _NONE: frozenset[int] = frozenset()
 
 
 class _Known(NamedTuple):
-    """What is known of an input: the upstream's refusal, or None while the input is only suspected."""
+    """What is known of an input: the upstream's answer to it, or None while the input is only suspected."""
 
     until: float
-    refusal: UpstreamRejected | None
+    made: float
+    verdict: InputsInDoubt | None
 
 
 class Verdicts:
     """An input that the upstream refused by itself is refused again without asking, and a suspect travels by itself.
 
-    Inputs are kept as digests of key and text. Thread-safe.
+    A verdict counts only if the upstream accepted other inputs at about that time: an upstream that refuses everything
+    says nothing about an input. Inputs are kept as digests of key and text. Thread-safe.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, record: Record) -> None:
+        """``record``: of the upstream calls."""
         self._clock = clock
+        self._record = record
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Verdicts on {len(self._known)} inputs>"
 
-    def refused(self, key: BatchKey, item: Item, refusal: UpstreamRejected) -> None:
+    def refused(self, key: BatchKey, item: Item, refusal: InputsInDoubt) -> None:
         """Remember that the upstream refused this very input."""
-        self._remember(key, item, refusal)
+        self._remember(key, item, refusal, VERDICT_TTL)
+
+    def failed(self, key: BatchKey, item: Item, failure: InputsInDoubt) -> None:
+        """Remember that the upstream failed on this very input."""
+        self._remember(key, item, failure, FAILURE_TTL)
 
     def suspect(self, key: BatchKey, item: Item) -> None:
         """Remember that this input was in a refused batch and could not be cleared."""
-        self._remember(key, item, None)
+        self._remember(key, item, None, VERDICT_TTL)
 
     def clear(self, key: BatchKey, item: Item) -> None:
         """Forget what was held against this input: the upstream has taken it."""
@@ -58,8 +69,8 @@ class Verdicts:
             with self._lock:
                 self._known.pop(_digest(key, item), None)
 
-    def look_up(self, key: BatchKey, items: Sequence[Item]) -> tuple[UpstreamRejected | None, frozenset[int]]:
-        """Return the refusal of the first input that is known to be bad, and the positions of those suspected."""
+    def look_up(self, key: BatchKey, items: Sequence[Item]) -> tuple[InputsInDoubt | None, frozenset[int]]:
+        """Return the verdict on the first input that is known to be bad, and the positions of those suspected."""
         if not self._known:  # nearly always, and this is on every request's path
             return None, _NONE
         suspects = set()
@@ -71,18 +82,20 @@ class Verdicts:
                 return None, _NONE
             for position, item in enumerate(items):
                 known = self._known.get(_digest(key, item))
-                if known is None:
+                if known is None or known.until <= now:
                     continue
-                if known.refusal is not None:
-                    return known.refusal, _NONE
-                suspects.add(position)
+                if known.verdict is None:
+                    suspects.add(position)
+                elif self._record.succeeded_near(known.made):
+                    return known.verdict, _NONE
         return None, frozenset(suspects)
 
-    def _remember(self, key: BatchKey, item: Item, refusal: UpstreamRejected | None) -> None:
+    def _remember(self, key: BatchKey, item: Item, verdict: InputsInDoubt | None, ttl: float) -> None:
         digest = _digest(key, item)
+        now = self._clock.now()
         with self._lock:
             self._known.pop(digest, None)  # the newest stands last, so that the first is the oldest
-            self._known[digest] = _Known(self._clock.now() + VERDICT_TTL, refusal)
+            self._known[digest] = _Known(now + ttl, now, verdict)
             if len(self._known) > MAX_VERDICTS:
                 self._known.popitem(last=False)
 

@@ -10,6 +10,7 @@ from batching.errors import Overloaded, ShuttingDown, UpstreamOverloaded
 if TYPE_CHECKING:
     from batching.call import Call
     from batching.capacity import Capacity
+    from batching.errors import ProxyError
     from batching.limits import Limits
 
 
@@ -32,8 +33,7 @@ class Admission:
     def admit(self, call: Call, now: float) -> None:
         """Count a call in.
 
-        Raises ``Overloaded`` beyond the limits, ``UpstreamOverloaded`` if the upstream has asked for a pause that ends
-        after the call's deadline, and ``ShuttingDown`` once closed.
+        Raises ``Overloaded`` beyond the limits, ``ShuttingDown`` once closed, and what ``hopeless`` says.
         """
         count = len(call.items)
         if self.is_closed:
@@ -44,16 +44,21 @@ class Admission:
             raise Overloaded(
                 f"{self.queued_items} inputs are waiting, {count} more would exceed the limit", retry_after=1
             )
-        if not self._capacity.is_steady and (pause := self.pause_beyond(call, now)) is not None:
-            raise pause
+        if not self._capacity.is_steady and (hopeless := self.hopeless(call, now)) is not None:
+            raise hopeless
         self.calls += 1
         self.queued_items += count
 
-    def pause_beyond(self, call: Call, now: float) -> UpstreamOverloaded | None:
-        """Return the error of a call that the upstream's pause will outlast; None if there is no such pause.
+    def hopeless(self, call: Call, now: float) -> ProxyError | None:
+        """Return the error of a call that waits for the upstreams in vain; None if it may wait.
 
-        Where no slot is known to open at all there is no pause to speak of: the call waits.
+        It does where they have asked for a pause that ends after its deadline, and where an outage has lasted as long
+        as calls wait for its end. Where no slot is known to open there is no pause to speak of.
         """
+        if (outage := self._capacity.outage) is not None:
+            # A probe's slot that is open may be taken: then the batch is on its way to try, and its end decides.
+            may_try = self._capacity.batches(now) > outage.under_way
+            return None if may_try or outage.ends_at > now else outage.error.copy()
         opens_at = self._capacity.opens_at(now)
         if opens_at in {now, NEVER} or opens_at < call.deadline:
             return None

@@ -10,13 +10,14 @@ from batching import relay
 from batching.call import Batch
 from batching.clock import NEVER, NOW
 from batching.errors import BatcherDied, ProxyError, ShuttingDown
-from batching.outcomes import Outcomes, Result
+from batching.outcomes import UNKNOWN, Outcomes, Result, Source
 from batching.queue.admission import Admission
 from batching.queue.composition import compose
 from batching.queue.endings import Endings
 from batching.queue.in_flight import InFlight
 from batching.queue.lanes import Lane, Lanes
 from batching.queue.loss import loss_at
+from batching.queue.turns import Turns
 from batching.queue.wakeups import IdleThreads
 from batching.timing.rule import DRAIN, HOLD, SUSPECT, Decision, Timing
 
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: The thread that brought back a batch looks again after this share of the call's time (``IdleThreads.look_again_at``).
 LOOK_AGAIN = 0.25
+#: The reason of a decision to end calls that have waited for the end of an outage.
+OUTAGE = "outage"
 
 
 class BatchQueue:
@@ -53,6 +56,7 @@ class BatchQueue:
         self._in_flight = InFlight(self._lanes)
         self._endings = Endings(self._admission, self._lanes, capacity)
         self._idle = IdleThreads(self._lock, clock)
+        self._turns = Turns()
         self._draining = False
         capacity.on_change(self._on_capacity)
 
@@ -88,8 +92,9 @@ class BatchQueue:
     def put(self, call: Call) -> None:
         """Queue all items of the call or none of them; never blocks.
 
-        Raises ``Overloaded`` beyond the limits, ``UpstreamOverloaded`` if the upstream has asked for a pause that ends
-        after the call's deadline, and ``ShuttingDown`` once closed.
+        Raises ``Overloaded`` beyond the limits, ``ShuttingDown`` once closed, ``UpstreamOverloaded`` if the upstream
+        has asked for a pause that ends after the call's deadline, and ``NoUpstream`` in an outage for whose end calls
+        do not wait any more.
         """
         with self._lock:
             call.arrived = now = self._clock.now()
@@ -121,7 +126,9 @@ class BatchQueue:
                 now = self._clock.now()
                 lane, decision = self._next(now)
                 if lane is not None and decision.due <= now:
-                    if batch := self._form(lane, decision.reason, now):
+                    if decision.reason == OUTAGE:
+                        self._drop_hopeless(now)
+                    elif batch := self._form(lane, decision.reason, now):
                         self._idle.alert(self._next(now)[1].due)
                         return batch
                 elif self._admission.is_closed and not self.queued_items:
@@ -150,11 +157,13 @@ class BatchQueue:
                 call = part.call
                 if call.done:
                     continue
-                if outcomes.error is None:
-                    if call.fill(part.start, of):  # type: ignore[arg-type] # without an error all are results
-                        self._endings.end(call)
+                if outcomes.error is not None:
+                    self._endings.settle(part, of, now, outcomes.source)
+                elif len(of) == len(call.items):
+                    call.fill(part.start, of)  # type: ignore[arg-type] # without an error all are results
+                    self._endings.end(call)
                 else:
-                    self._endings.settle(part, of, now)
+                    self._endings.fill(call, part.start, of, outcomes.source)  # type: ignore[arg-type]
                 if call.done:
                     call.record(batch, now)
                     ended.append(call)
@@ -165,7 +174,7 @@ class BatchQueue:
             # The thread that settles goes on to `take`, so no other needs waking.
             return ended
 
-    def deliver(self, batch: Batch, first: int, results: list[Result]) -> list[Call]:
+    def deliver(self, batch: Batch, first: int, results: list[Result], source: Source = UNKNOWN) -> list[Call]:
         """Hand out results of a batch that has not ended: those of its items from position ``first`` on.
 
         Only calls that are complete with them get theirs; ``settle`` brings the rest, and needs these again. Return
@@ -182,7 +191,7 @@ class BatchQueue:
                 at = position - first
                 position += count
                 if at >= 0 and at + count <= len(results) and count == call.missing and not call.done:
-                    self._endings.fill(call, start, results[at : at + count])
+                    self._endings.fill(call, start, results[at : at + count], source)
                     call.record(batch, now)
                     ended.append(call)
             relay.link(ended)
@@ -227,6 +236,9 @@ class BatchQueue:
         """Say when the lane's next batch is due: 1. not before there is a slot, 2. then at once or by the rule."""
         if len(self._in_flight.batches) >= self._capacity.batches(now):
             rise = self._capacity.next_rise(now)
+            if (outage := self._capacity.outage) is not None and outage.ends_at < rise:
+                # Where a batch has left through a probe's slot, its end decides.
+                return HOLD if self._capacity.batches(now) > outage.under_way else Decision(outage.ends_at, OUTAGE)
             return HOLD if rise == NEVER else Decision(rise, HOLD.reason)
         if self._draining:
             return DRAIN
@@ -242,14 +254,9 @@ class BatchQueue:
         return in_flight + (1 if lane.starts_with_suspect else min(lane.waiting, lane.most_items)) <= most
 
     def _next(self, now: float) -> tuple[Lane | None, Decision]:
-        """Say which lane is due first; among those due already, the one whose head has waited longest."""
-        best: Lane | None = None
-        first = HOLD
-        for lane in self._lanes:
-            decision = self._decide(lane, now)
-            if best is None or (max(decision.due, now), lane.oldest) < (max(first.due, now), best.oldest):
-                best, first = lane, decision
-        if best is not None and not self._has_room(best):
+        """Say which lane's batch leaves next, and when."""
+        best, first = self._turns.first(self._lanes, self._decide, now)
+        if best is not None and first.reason != OUTAGE and not self._has_room(best):
             # The others wait too: small batches that slip past would keep a large one out for ever.
             return best, HOLD
         return best, first
@@ -258,13 +265,18 @@ class BatchQueue:
         """Obey a change of the capacity at once: what waits may fill a smaller batch, or leave through a new slot."""
         with self._lock:
             now = self._clock.now()
-            for lane in list(self._lanes):
+            for lane in self._lanes:
                 lane.resize(0, 0)
-                for call in list(lane.calls):
-                    if not call.done and (pause := self._admission.pause_beyond(call, now)) is not None:
-                        self._endings.drop(call, pause)
-                        call.event.set()
+            self._drop_hopeless(now)
             self._idle.alert(self._next(now)[1].due)
+
+    def _drop_hopeless(self, now: float) -> None:
+        """End the waiting calls that wait for the upstreams in vain."""
+        for lane in list(self._lanes):
+            for call in list(lane.calls):
+                if not call.done and (hopeless := self._admission.hopeless(call, now)) is not None:
+                    self._endings.drop(call, hopeless)
+                    call.event.set()
 
     # ---- taking a batch out of its lane ---------------------------------------------------------
 
@@ -288,6 +300,7 @@ class BatchQueue:
         self._lanes.close_if_empty(lane)
         if not batch.items:
             return None
+        self._turns.left(has_others=len(self._lanes) > 1)
         beside = len(self._in_flight.batches)
         self._in_flight.add(batch)
         lane.timing.sent(lane, batch, len(batch.items), beside, now)

@@ -6,17 +6,22 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from batching.call import Part
-from batching.errors import ProxyError
-from batching.outcomes import Again
+from batching.clock import NEVER
+from batching.errors import ProxyError, UpstreamUnavailable
+from batching.outcomes import UNKNOWN, Again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batching.call import Call
     from batching.capacity import Capacity
-    from batching.outcomes import Result
+    from batching.outcomes import Result, Source
     from batching.queue.admission import Admission
     from batching.queue.lanes import Lanes
+
+
+#: What the client is told whose results came from two models.
+TWO_MODELS = "parts of this request were answered by different models; try again"
 
 
 class Endings:
@@ -29,8 +34,14 @@ class Endings:
         self._lanes = lanes
         self._capacity = capacity
 
-    def fill(self, call: Call, start: int, results: list[Result]) -> None:
-        """Take results of a call; it ends with the last of them."""
+    def fill(self, call: Call, start: int, results: list[Result], source: Source = UNKNOWN) -> None:
+        """Take results of a call; it ends with the last of them, or where two models gave them."""
+        if len(results) < len(call.items):
+            known = call.source or UNKNOWN
+            if known.differs_from(source):
+                self.drop(call, UpstreamUnavailable(TWO_MODELS, retry_after=1))
+                return
+            call.source = known.completed_by(source)
         if call.fill(start, results):
             self.end(call)
 
@@ -43,7 +54,9 @@ class Endings:
             self._admission.queued_items -= lane.drop(call)
             self._lanes.close_if_empty(lane)
 
-    def settle(self, part: Part, of: Sequence[Result | ProxyError | Again], now: float) -> None:
+    def settle(
+        self, part: Part, of: Sequence[Result | ProxyError | Again], now: float, source: Source = UNKNOWN
+    ) -> None:
         """Settle the part of a call that was in a batch, of which not every item has a result.
 
         The call ends with the first error of its items. Where there are no errors, items that are ``Again`` wait
@@ -62,10 +75,12 @@ class Endings:
         for again, run in groupby(of, key=_again):
             outcomes = list(run)
             if again is None:
-                self.fill(call, position, [each for each in outcomes if isinstance(each, bytes)])
+                self.fill(call, position, [each for each in outcomes if isinstance(each, bytes)], source)
+                if call.done:
+                    return
             else:
                 reason = again.retry_reason or part.retry_reason
-                self._put_back(Part(call, position, position + len(outcomes), reason), now)
+                self._put_back(Part(call, position, position + len(outcomes), reason), now, alone=again.alone)
             position += len(outcomes)
 
     def _may_go_again(self, part: Part, again: Again, now: float) -> bool:
@@ -74,11 +89,16 @@ class Endings:
             return False
         lane = self._lanes.find(part.call.key)
         latency = 0.0 if lane is None else lane.latency
-        return self._capacity.opens_at(now) + latency < part.call.deadline
+        opens_at = self._capacity.opens_at(now)
+        if (outage := self._capacity.outage) is not None:
+            if outage.ends_at <= now:
+                return False
+            opens_at = now if opens_at == NEVER else opens_at  # it opens when the probe has succeeded
+        return opens_at + latency < part.call.deadline
 
-    def _put_back(self, part: Part, now: float) -> None:
+    def _put_back(self, part: Part, now: float, *, alone: bool) -> None:
         lane = self._lanes.open(part.call.key)
-        lane.put_back(part)
+        lane.put_back(part, alone=alone)
         count = part.stop - part.start
         self._admission.queued_items += count
         lane.timing.arrived(lane, count, now)

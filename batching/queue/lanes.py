@@ -96,13 +96,16 @@ class Lane:
         self.calls.append(call)
         self.resize(len(call.items), sum(map(len, call.items)))
 
-    def put_back(self, part: Part) -> None:
-        """Let these items of a call that was taken wait again, before all that came later."""
+    def put_back(self, part: Part, *, alone: bool = False) -> None:
+        """Let these items of a call that was taken wait again, before all that came later.
+
+        ``alone``: each of them is to travel by itself.
+        """
         call = part.call
         if call.is_emptied:
             self.calls = deque(by_age([*self.calls, call]))
             self.oldest = self.calls[0].arrived
-        call.give_back(part)
+        call.give_back(part, alone=alone)
         self.resize(part.stop - part.start, sum(map(len, call.items[part.start : part.stop])))
 
     def candidates(self, now: float) -> tuple[Iterable[Call], Bounds]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from batching import Batch, Batcher, BatchKey, Call
@@ -9,6 +11,12 @@ from batching.errors import UpstreamError
 from tests.support.fakes import KEY, call_of, queue_of, take, vector_of
 from tests.upstream.pool_bench import PoolBench
 from upstream.breaker import Breaker
+from upstream.pool import UpstreamPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    FailoverOf = Callable[..., "FailoverBench"]
 
 #: Items of a full batch, and batches that each upstream takes at once.
 SIZE, EACH = 4, 4
@@ -17,9 +25,21 @@ SIZE, EACH = 4, 4
 class FailoverBench(PoolBench):
     """A pool with a queue in front of it. The test's own thread is the one batcher thread that is idle."""
 
-    def __init__(self, count: int = 2, *, permits: int = 1_000_000) -> None:
-        """``permits``: items that the upstreams take at once, together."""
+    def __init__(self, count: int = 2, *, permits: int = 1_000_000, unavailable_wait: float = 0.0) -> None:
+        """``permits``: items that the upstreams take at once, together.
+
+        ``unavailable_wait``: seconds for which calls wait where no upstream can be reached.
+        """
         super().__init__(count, each=EACH)
+        self.pool = UpstreamPool(
+            self.upstreams,
+            self.capacity,
+            EACH,
+            self.clock,
+            unavailable_wait=unavailable_wait,
+            observer=self.observer,
+            jitter=self._jitter,
+        )
         self.capacity.change(batch_size=SIZE, items=permits)
         self.queue = queue_of(self.clock, capacity=self.capacity)
         self.batcher = Batcher(self.queue, self.pool, self.clock, threads=8, observer=self.observer)
@@ -38,6 +58,11 @@ class FailoverBench(PoolBench):
         batch = take(self.queue)
         self.batcher.dispatch(batch)
         return batch
+
+    def run(self) -> None:
+        """Send batches until each call has ended."""
+        while self.queue.calls:
+            self.work()
 
     def eject(self, number: int) -> None:
         self.upstreams[number].failures = [UpstreamError("500") for _ in range(Breaker.FAILURES)]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from batching import Capacity
-from batching.capacity import Slots
+from batching.capacity import Outage, Slots
 from batching.clock import NEVER, NOW
+from batching.errors import NoUpstream
+
+OUTAGE = Outage(5.0, NoUpstream("down"))
 
 
 def a_capacity(*slots: Slots) -> Capacity:
@@ -101,3 +104,48 @@ def test_the_state_of_the_capacity_can_be_read() -> None:
     assert repr(a_capacity(Slots(7.0, 2), Slots(NOW, 1))) == (
         "<Capacity 1 batches +2 at 7.000, 32 items each, 100 in all>"
     )
+
+
+# An outage: a single item tries the upstream
+
+
+def test_in_an_outage_a_batch_is_one_item_and_the_full_batch_is_remembered() -> None:
+    capacity = a_capacity()
+    capacity.change(slots=[Slots(7.0, 1)], outage=OUTAGE)
+    assert (capacity.batch_size, capacity.full_batch_size, capacity.outage) == (1, 32, OUTAGE)
+    assert (capacity.is_steady, capacity.opens_at(0.0), capacity.items) == (False, 7.0, 100)
+
+
+def test_slots_that_are_given_without_an_outage_end_it() -> None:
+    capacity = a_capacity()
+    capacity.change(slots=[Slots(NOW, 1)], outage=OUTAGE)
+    assert not capacity.is_steady
+    capacity.change(slots=[Slots(NOW, 4)])
+    assert (capacity.batch_size, capacity.full_batch_size, capacity.outage) == (32, 32, None)
+    assert capacity.is_steady
+
+
+def test_limits_that_are_read_during_an_outage_count_after_it_and_do_not_end_it() -> None:
+    capacity = a_capacity()
+    capacity.change(slots=[Slots(NOW, 1)], outage=OUTAGE)
+    capacity.change(batch_size=8)
+    capacity.change(items=50)
+    assert (capacity.batch_size, capacity.full_batch_size, capacity.outage) == (1, 8, OUTAGE)
+    capacity.change(slots=[Slots(NOW, 4)])
+    assert (capacity.batch_size, capacity.items) == (8, 50)
+
+
+@pytest.mark.parametrize(
+    ("outage", "is_told"), [(OUTAGE, False), (OUTAGE._replace(ends_at=6.0), True), (None, True)], ids=str
+)
+def test_the_listener_is_told_of_the_beginning_the_end_and_each_change_of_an_outage(
+    outage: Outage | None, is_told: bool
+) -> None:
+    capacity = a_capacity()
+    told: list[Outage | None] = []
+    capacity.on_change(lambda: told.append(capacity.outage))
+    slots = [Slots(7.0, 1)]
+    capacity.change(slots=slots, outage=OUTAGE)
+    assert told == [OUTAGE]
+    capacity.change(slots=slots, outage=outage)
+    assert told[1:] == ([outage] if is_told else [])

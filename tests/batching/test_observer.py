@@ -17,7 +17,8 @@ EVENTS: dict[str, tuple[object, ...]] = {
     "on_batch": (BatchReport(Task.EMBED, 2, "full", "ok", [(0.5, 2)], 1.0, None),),
     "on_call": (CallReport("http://upstream", 2, "full", None, 1.0, None),),
     "on_stale_connection": ("http://upstream",),
-    "on_state": ("http://upstream", True),
+    "on_state": ("http://upstream", False, "connection refused"),
+    "on_look": ("http://upstream",),
     "on_ejection": ("http://upstream",),
     "on_thread_death": (),
 }
@@ -89,7 +90,7 @@ def test_observers_that_are_added_hear_what_happens_from_then_on() -> None:
 def test_observers_may_be_nested() -> None:
     inner = Recorder()
     happen(Observers(Recorder(fail), Observers(Recorder(fail), inner)), "on_state")
-    assert inner.events == [("on_state", "http://upstream", True)]
+    assert inner.events == [("on_state", *EVENTS["on_state"])]
 
 
 @pytest.mark.parametrize("event", EVENTS)

@@ -7,7 +7,8 @@ import pytest
 from batching.errors import ClientGone, UpstreamBroke, UpstreamError, UpstreamOverloaded, UpstreamUnavailable
 from tests.batching.failover_bench import SIZE, FailoverBench, assert_answered
 from tests.upstream.pool_bench import busy
-from upstream.pool import LONGEST_PAUSE, RETRY_FLOOR
+from upstream.member import LONGEST_PAUSE
+from upstream.pool import RETRY_FLOOR
 
 
 @pytest.mark.parametrize(("kind", "reason"), [(UpstreamOverloaded, "overloaded"), (UpstreamUnavailable, "unavailable")])

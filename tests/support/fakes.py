@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from batching import Answer, Batch, BatchKey, BatchQueue, Call, Capacity, FixedTiming, Limits, Outcomes, Task
+from upstream.health import Health
 
 if TYPE_CHECKING:
     import threading
@@ -111,8 +112,15 @@ class FakeUpstream:
     def cannot(self, key: BatchKey) -> str | None:
         return self.refusals.get(key)
 
-    def is_healthy(self, timeout: float) -> bool:
-        return self.healthy
+    def health(self, timeout: float) -> Health:
+        return Health(self.healthy, "" if self.healthy else "down")
+
+    def try_out(self, timeout: float) -> Health:
+        """Say whether a call would be answered, and keep the failures for the calls that follow."""
+        return Health(False, str(self.failures[0])) if self.failures else self.health(timeout)
+
+    def went_away(self) -> None:
+        pass
 
     def info(self, timeout: float) -> UpstreamInfo | None:
         return None

@@ -36,7 +36,7 @@ class RecordingObserver(Observer):
     def on_stale_connection(self, upstream: str) -> None:
         self.stale_connections.append(upstream)
 
-    def on_state(self, upstream: str, ready: bool) -> None:
+    def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:
         self.states.append((upstream, ready))
 
     def on_ejection(self, upstream: str) -> None:

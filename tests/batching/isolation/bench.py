@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from batching import Batch, Batcher
 from batching.call import ISOLATION, Part
-from batching.errors import ProxyError, UpstreamRejected
+from batching.errors import ProxyError, UpstreamFailed, UpstreamRejected
 from batching.isolation.isolation import Isolation
 from batching.outcomes import Again, Answer
 from tests.support.fakes import KEY, FakeClock, FakeUpstream, call_of, items_of, queue_of, take, vector_of
+from upstream.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +26,32 @@ def texts_of(count: int, prefix: str = "text") -> list[str]:
     return [f"{prefix} {number}" for number in range(count)]
 
 
-class PickyUpstream(FakeUpstream):
-    """Refuses batches with one of the ``bad`` texts, or of more than ``most`` items."""
+class Sign(Enum):
+    """How an upstream shows that it cannot do with an input."""
 
-    def __init__(self, clock: FakeClock, *, bad: Sequence[str] = (), most: int = 1000, latency: float = 0.0) -> None:
+    REFUSAL = "422"
+    FAILURE = "500"
+    NO_VECTOR = "null in its row"
+
+
+class PickyUpstream(FakeUpstream):
+    """Refuses batches with one of the ``bad`` texts, or shows these in another way, or has more than ``most`` items."""
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        *,
+        bad: Sequence[str] = (),
+        most: int = 1000,
+        latency: float = 0.0,
+        sign: Sign = Sign.REFUSAL,
+    ) -> None:
         super().__init__(clock, lambda size: latency)
+        self.sign = sign
+        #: Whether it answers 500 to everything.
+        self.is_broken = False
+        #: Texts that have no vector where others are beside them.
+        self.bad_beside_others: set[bytes] = set()
         self.bad = {*items_of(POISON), *items_of(*bad)}
         self.most = most
         #: What happens at call number so-and-so instead.
@@ -46,18 +69,36 @@ class PickyUpstream(FakeUpstream):
         count = len(batch.items)
         if count > self.most:
             raise UpstreamRejected("too much at once", status=413, words="quotes another client")
-        if self.bad & set(batch.items):
+        if self.is_broken:
+            raise UpstreamFailed("the upstream failed", words="CUDA error, quotes another client")
+        bad = {position for position, item in enumerate(batch.items) if item in self.bad}
+        if self.sign is Sign.NO_VECTOR:
+            bad |= {at for at, item in enumerate(batch.items) if count > 1 and item in self.bad_beside_others}
+            return self._with_bad_rows(answer, bad)
+        if bad and self.sign is Sign.FAILURE:
+            raise UpstreamFailed(f"the upstream failed on {count} inputs", words="quotes another client")
+        if bad:
             text = "too long" if count == 1 else f"the upstream refused this batch of {count} inputs"
             raise UpstreamRejected(text, status=422, error_type="Tokenizer", words="quotes another client")
         return Answer(answer.results[self.missing :])
+
+    def try_out(self, timeout: float) -> Health:
+        return Health(not self.is_broken)
+
+    def _with_bad_rows(self, answer: Answer, bad: set[int]) -> Answer:
+        """Return an answer without vectors at these positions, as the dialects do: some item always has one."""
+        if len(bad) == len(answer.results):
+            raise UpstreamFailed("no input has a vector")
+        results = [b"" if position in bad else result for position, result in enumerate(answer.results)]
+        return Answer(results, bad=dict.fromkeys(bad, "null"))
 
 
 class IsolationBench:
     """An ``Isolation`` on the test's own thread; what it delivers early is noted."""
 
-    def __init__(self, *bad: str, at_once: int = 1, most: int = 1000) -> None:
+    def __init__(self, *bad: str, at_once: int = 1, most: int = 1000, sign: Sign = Sign.REFUSAL) -> None:
         self.clock = FakeClock()
-        self.upstream = PickyUpstream(self.clock, bad=bad, most=most)
+        self.upstream = PickyUpstream(self.clock, bad=bad, most=most, sign=sign)
         self.isolation = Isolation(self.upstream, self.clock, at_once)
         self.delivered: list[tuple[int, list[bytes]]] = []
 
@@ -80,7 +121,7 @@ class IsolationBench:
             self.isolation.verdicts.suspect(KEY, item)
 
     def send(self, batch: Batch) -> Outcomes:
-        return self.isolation.send(batch, lambda first, results: self.delivered.append((first, results)))
+        return self.isolation.send(batch, lambda first, results, _: self.delivered.append((first, results)))
 
     @property
     def budget(self) -> float:
@@ -90,9 +131,15 @@ class IsolationBench:
     def leave(self, tokens: int) -> None:
         """Spend the budget but for ``tokens``; no call of it remains in the upstream's list."""
         sent = len(self.upstream.batches)
+        sign, self.upstream.sign = self.upstream.sign, Sign.REFUSAL
         while self.budget > tokens:
             self.send(self.suspect_batch(POISON))
+        self.upstream.sign = sign
         del self.upstream.batches[sent:]
+
+    def witness(self) -> None:
+        """Let the upstream take some other input now: without that a verdict on an input says nothing of it."""
+        self.isolation._record.succeeded(self.clock.now())
 
     def known(self, *texts: str) -> list[str]:
         """Say of each text what is remembered of it: ``refused``, ``suspect`` or nothing."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batching import ProxyError
-from batching.errors import Unresolved, UpstreamOverloaded, UpstreamRejected, UpstreamUnavailable
-from batching.isolation.isolation import tally
+from batching.errors import Unresolved, UpstreamFailed, UpstreamOverloaded, UpstreamRejected, UpstreamUnavailable
+from batching.isolation.search import tally
 from batching.outcomes import Again
 from tests.batching.isolation.bench import BatcherBench, PickyUpstream, texts_of
 from tests.support.fakes import FakeClock, items_of
@@ -76,9 +76,12 @@ class Row:
 
 OK = b"[0.5]"
 REFUSED = UpstreamRejected("too long", status=422)
+FAILED_ON = UpstreamFailed("it threw")
 IN_DOUBT = Unresolved("later")
 FAILED = UpstreamUnavailable("not ready")
 UNTESTED = Again(IN_DOUBT)
+#: After failures in a row: it travels by itself.
+ALONE = Again(UpstreamFailed("it threw"), "failed", alone=True)
 PAUSED = Again(UpstreamOverloaded("busy"))
 SENT_AGAIN = Again(UpstreamOverloaded("busy"), "overloaded")
 
@@ -101,14 +104,21 @@ SENT_AGAIN = Again(UpstreamOverloaded("busy"), "overloaded")
         Row([UNTESTED, UNTESTED], 0, 0),
         Row([PAUSED, IN_DOUBT, IN_DOUBT], 0, 2),
         Row([REFUSED, SENT_AGAIN, IN_DOUBT], 1, 2),
+        # A failure that an input may have caused counts like a refusal, and ends no search.
+        Row([FAILED_ON, OK, OK], 1, 3),
+        Row([FAILED_ON, REFUSED, IN_DOUBT], 3, 3),
+        Row([FAILED_ON, UNTESTED, OK], 1, 2),
+        Row([FAILED_ON, ALONE, ALONE], 1, 1),
+        Row([ALONE, ALONE], 0, 0),
     ],
     ids=lambda row: ", ".join(
         "ok"
         if each is OK
-        else {id(UNTESTED): "untested", id(PAUSED): "paused", id(SENT_AGAIN): "again"}.get(id(each))
+        else {id(UNTESTED): "untested", id(PAUSED): "paused", id(SENT_AGAIN): "again", id(ALONE): "alone"}.get(id(each))
         or type(each).__name__
         for each in row.of
     ),
 )
 def test_refused_and_doubtful_items_are_counted_among_those_judged(row: Row) -> None:
-    assert tally(row.of) == (row.rejected, row.judged)
+    blamed = sum(each in {REFUSED, FAILED_ON} for each in row.of)
+    assert tally(row.of, blamed) == (row.rejected, row.judged)

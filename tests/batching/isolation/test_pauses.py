@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batching.errors import Unresolved, UpstreamOverloaded, UpstreamPaused, UpstreamRejected
-from batching.outcomes import Again
+from batching.outcomes import Again, Outcomes
 from tests.batching.isolation.bench import BatcherBench, IsolationBench, PickyUpstream, kinds, texts_of, verdict_on
 from tests.support.fakes import FakeClock, results_of
 
@@ -26,7 +26,7 @@ def test_all_items_of_a_batch_that_met_a_pause_go_back_to_the_queue(size: int, r
     texts = texts_of(size)
     outcomes = bench.send(bench.batch(*texts))
     assert all(each.error is ANSWER for each in outcomes.of)  # type: ignore[union-attr]
-    assert outcomes == ([Again(ANSWER, retry_reason)] * size, ANSWER, 0, 0)
+    assert outcomes == Outcomes([Again(ANSWER, retry_reason)] * size, ANSWER, rejected=0, judged=0)
     assert (bench.upstream.sizes, bench.delivered, bench.known(*texts)) == ([size], [], [""] * size)
     assert bench.budget == 20
 

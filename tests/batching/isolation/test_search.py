@@ -8,7 +8,9 @@ from batching import Batch
 from batching.call import Part
 from batching.errors import Unresolved, UpstreamError, UpstreamProtocolError, UpstreamRejected
 from batching.isolation.bisection import most_calls
-from batching.isolation.isolation import ISOLATION_FLOOR, KEPT_FOR_SUSPECTS
+from batching.isolation.isolation import ISOLATION_FLOOR
+from batching.isolation.search import KEPT_FOR_SUSPECTS
+from batching.outcomes import Outcomes
 from tests.batching.isolation.bench import IsolationBench, errors, kinds, texts_of
 from tests.support.fakes import KEY, call_of, results_of
 
@@ -31,7 +33,7 @@ def test_a_batch_that_is_taken_has_a_result_for_each_item() -> None:
     bench = IsolationBench()
     batch = bench.batch("a", "b")
     outcomes = bench.send(batch)
-    assert outcomes == (results_of(batch), None, 0, 2)
+    assert outcomes == Outcomes.results(results_of(batch))
     assert (bench.upstream.sizes, bench.delivered) == ([2], [])
 
 
@@ -54,6 +56,7 @@ def test_a_client_alone_gets_the_upstreams_words_and_only_a_text_by_itself_is_re
     assert kinds(outcomes) == [REFUSED] * len(texts)
     assert {str(error) for error in errors(outcomes)} == {"quotes another client"}
     assert (outcomes.rejected, outcomes.judged) == (1, len(texts))
+    bench.witness()
     assert bench.known(*texts) == remembered
     assert bench.upstream.sizes == [len(texts)]
 
@@ -107,6 +110,7 @@ def test_bad_inputs_get_their_verdict_and_good_ones_their_vectors_early(
     assert (outcomes.rejected, outcomes.judged) == (1, 4 - told.count(AGAIN))
     assert bench.upstream.sizes == [4, *asked]
     assert bench.delivered == [(start, vectors[start:stop]) for start, stop in delivered]
+    bench.witness()
     assert bench.known(*"abcd") == ["refused" if each is REFUSED else "" for each in told]
 
 
@@ -178,6 +182,7 @@ def test_a_search_whose_budget_ends_keeps_what_it_found_and_the_rest_is_suspecte
     assert kinds(outcomes) == told
     assert [each for each in outcomes.of if isinstance(each, bytes)] == results_of(batch)[: told.count(RESULT)]
     assert {error.retry_after for error in errors(outcomes) if isinstance(error, Unresolved)} <= {1}
+    bench.witness()
     assert bench.known(*"abcd") == [{IN_DOUBT: "suspect", REFUSED: "refused"}.get(each, "") for each in told]
     assert len(bench.upstream.batches) == 1 + calls
     assert bench.budget == KEPT_FOR_SUSPECTS
@@ -237,6 +242,7 @@ def test_too_few_results_for_a_group_give_no_client_a_vector() -> None:
 def test_a_call_with_a_refused_text_is_refused_and_one_with_suspects_is_told_which_they_are() -> None:
     bench = IsolationBench("bad")
     bench.send(bench.batch("bad"))
+    bench.witness()
     bench.suspect("suspect")
     refusals = []
     for texts in (["bad"], ["suspect", "a", "bad"]):

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batching.errors import Unresolved, UpstreamError, UpstreamRejected, UpstreamUnavailable
-from batching.isolation.isolation import ISOLATION_FLOOR, KEPT_FOR_SUSPECTS
+from batching.isolation.isolation import ISOLATION_FLOOR
+from batching.isolation.search import KEPT_FOR_SUSPECTS
+from batching.outcomes import Outcomes
 from tests.batching.isolation.bench import (
     POISON,
     BatcherBench,
@@ -158,7 +160,7 @@ def test_a_suspect_is_asked_about_only_if_there_is_a_token_left(tokens: int) -> 
     batch = bench.suspect_batch("doubtful")
     outcomes = bench.send(batch)
     if tokens:
-        assert outcomes == (results_of(batch), None, 0, 1)
+        assert outcomes == Outcomes.results(results_of(batch))
         assert (bench.upstream.sizes, bench.known("doubtful")) == ([1], [""])
     else:
         assert kinds(outcomes) == ["Unresolved"]
@@ -186,6 +188,7 @@ def test_a_suspect_that_is_refused_spends_its_token_and_is_remembered() -> None:
     assert (kinds(outcomes), bench.budget) == (["UpstreamRejected"], 9)
     assert [str(error) for error in errors(outcomes)] == ["quotes another client"]
     assert (outcomes.rejected, outcomes.judged) == (1, 1)
+    bench.witness()
     assert bench.known("bad") == ["refused"]
 
 

@@ -7,8 +7,9 @@ from contextlib import suppress
 import pytest
 
 from batching import Answer, Batch, Batcher
-from batching.errors import UpstreamError, UpstreamRejected
-from tests.batching.isolation.bench import IsolationBench, errors, kinds
+from batching.errors import UpstreamError, UpstreamFailed, UpstreamRejected
+from batching.isolation.isolation import DOUBTFUL
+from tests.batching.isolation.bench import IsolationBench, Sign, errors, kinds, texts_of
 from tests.support.fakes import FakeClock, FakeUpstream, call_of, queue_of, take
 
 
@@ -47,6 +48,30 @@ def test_a_search_leaves_room_for_the_next_however_it_ends(accident: BaseExcepti
     batch = bench.batch("c", "a")
     batch.deadline = bench.clock.now()
     assert kinds(bench.send(batch)) == ["result", "UpstreamRejected"]
+
+
+@pytest.mark.parametrize(("failures", "is_searched"), [(DOUBTFUL - 2, True), (DOUBTFUL - 1, False), (DOUBTFUL, False)])
+def test_while_it_is_doubtful_what_is_to_blame_one_failed_batch_is_searched_at_a_time(
+    failures: int, is_searched: bool
+) -> None:
+    """A batch that would have to wait for the other search, and whose deadline has passed, gives up at once."""
+    bench = IsolationBench("a", sign=Sign.FAILURE, at_once=3)
+    others = []
+
+    def fail_another() -> None:
+        if len(bench.upstream.batches) == 1 + failures:  # the first call of the search
+            bench.upstream.on_send = lambda: None
+            late = bench.batch(*texts_of(7), "a")
+            late.deadline = bench.clock.now()
+            others.append(bench.send(late))
+
+    for number in range(failures):
+        bench.upstream.accidents[1 + number] = UpstreamFailed("500")
+        bench.send(bench.batch(f"fails {number}"))
+    bench.upstream.on_send = fail_another
+    assert "UpstreamFailed" in kinds(bench.send(bench.batch(*texts_of(7), "a")))
+    (outcomes,) = others
+    assert ("result" in kinds(outcomes)) is is_searched
 
 
 @pytest.mark.parametrize(("threads", "searches"), [(1, 1), (2, 1), (3, 2), (6, 5)])

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batching import BatchKey, Options, Task
-from batching.errors import UpstreamRejected
-from batching.isolation.verdicts import MAX_VERDICTS, VERDICT_TTL, Verdicts
+from batching.errors import UpstreamFailed, UpstreamRejected
+from batching.isolation.evidence import WITNESSED_WITHIN, Record
+from batching.isolation.verdicts import FAILURE_TTL, MAX_VERDICTS, VERDICT_TTL, Verdicts
 from tests.support.fakes import KEY, FakeClock, items_of
 
 if TYPE_CHECKING:
     from batching import Item
+    from batching.errors import InputsInDoubt
 
+#: When the verdicts of these tests are made; the upstream takes other inputs in each of these seconds.
+FIRST, SECOND, LATER = 0.0, 1.0, 100.0
+FAILURE = UpstreamFailed("it threw")
 REFUSAL = UpstreamRejected("too long", status=422)
 NOTHING = (None, frozenset[int]())
 SUSPECT = (None, frozenset({0}))
@@ -23,7 +28,10 @@ BAD, SUSPECTED, UNKNOWN = items_of("bad", "suspected", "unknown")
 
 @pytest.fixture
 def verdicts(clock: FakeClock) -> Verdicts:
-    return Verdicts(clock)
+    record = Record()
+    for moment in (FIRST, SECOND, LATER):
+        record.succeeded(moment)
+    return Verdicts(clock, record)
 
 
 def fill(verdicts: Verdicts, count: int) -> list[Item]:
@@ -57,7 +65,7 @@ def test_of_an_input_that_was_never_held_against_nothing_is_known(verdicts: Verd
     ids=str,
 )
 def test_a_call_is_told_of_its_first_refused_input_or_else_of_the_positions_of_its_suspects(
-    verdicts: Verdicts, items: list[Item], known: tuple[UpstreamRejected | None, frozenset[int]]
+    verdicts: Verdicts, items: list[Item], known: tuple[InputsInDoubt | None, frozenset[int]]
 ) -> None:
     verdicts.suspect(KEY, SUSPECTED)
     verdicts.refused(KEY, BAD, REFUSAL)
@@ -93,7 +101,7 @@ def test_an_input_that_the_upstream_takes_is_cleared_and_only_that_input(verdict
 
 @pytest.mark.parametrize(("age", "holds"), [(0.0, True), (VERDICT_TTL - 0.001, True), (VERDICT_TTL, False)])
 def test_a_verdict_ends_exactly_with_its_time(clock: FakeClock, verdicts: Verdicts, age: float, holds: bool) -> None:
-    clock.time = 100.0
+    clock.time = LATER
     verdicts.refused(KEY, BAD, REFUSAL)
     verdicts.suspect(KEY, SUSPECTED)
     clock.time += age
@@ -106,7 +114,7 @@ def test_only_verdicts_whose_time_is_over_are_forgotten(clock: FakeClock, verdic
     oldest, old, new = items_of("oldest", "old", "new")
     verdicts.suspect(KEY, oldest)
     verdicts.suspect(KEY, old)
-    clock.time = 1.0
+    clock.time = SECOND
     verdicts.suspect(KEY, new)
     clock.time = VERDICT_TTL
     assert verdicts.look_up(KEY, [oldest, old]) == NOTHING
@@ -117,7 +125,7 @@ def test_only_verdicts_whose_time_is_over_are_forgotten(clock: FakeClock, verdic
 def test_a_verdict_that_is_renewed_holds_for_its_whole_time_again(clock: FakeClock, verdicts: Verdicts) -> None:
     verdicts.refused(KEY, BAD, REFUSAL)
     verdicts.suspect(KEY, UNKNOWN)
-    clock.time = 1.0
+    clock.time = SECOND
     verdicts.refused(KEY, BAD, REFUSAL)
     clock.time = VERDICT_TTL
     assert verdicts.look_up(KEY, [UNKNOWN]) == NOTHING
@@ -161,3 +169,87 @@ def test_a_verdict_holds_for_its_key_only(verdicts: Verdicts, other: BatchKey) -
     verdicts.clear(KEY, BAD)
     assert verdicts.look_up(other, [BAD]) == REFUSED
     assert verdicts.look_up(KEY, [BAD]) == NOTHING
+
+
+# Failures
+
+
+@pytest.mark.parametrize(("age", "holds"), [(0.0, True), (FAILURE_TTL - 0.001, True), (FAILURE_TTL, False)])
+def test_a_failure_holds_for_a_shorter_time_than_a_refusal(
+    clock: FakeClock, verdicts: Verdicts, age: float, holds: bool
+) -> None:
+    clock.time = LATER
+    verdicts.failed(KEY, UNKNOWN, FAILURE)
+    verdicts.refused(KEY, BAD, REFUSAL)
+    clock.time += age
+    assert verdicts.look_up(KEY, [UNKNOWN]) == ((FAILURE, frozenset()) if holds else NOTHING)
+    assert verdicts.look_up(KEY, [BAD]) == REFUSED
+
+
+def test_a_failure_that_is_over_is_not_held_behind_an_older_refusal(clock: FakeClock, verdicts: Verdicts) -> None:
+    verdicts.refused(KEY, BAD, REFUSAL)
+    verdicts.failed(KEY, UNKNOWN, FAILURE)
+    clock.time = FAILURE_TTL
+    assert verdicts.look_up(KEY, [UNKNOWN, BAD]) == REFUSED
+    assert verdicts.look_up(KEY, [UNKNOWN]) == NOTHING
+
+
+def test_an_input_that_failed_and_was_then_refused_is_refused(clock: FakeClock, verdicts: Verdicts) -> None:
+    verdicts.failed(KEY, BAD, FAILURE)
+    verdicts.refused(KEY, BAD, REFUSAL)
+    clock.time = FAILURE_TTL
+    assert verdicts.look_up(KEY, [BAD]) == REFUSED
+
+
+# The upstream has to take other inputs at about that time
+
+
+@pytest.mark.parametrize("witnessed", [-WITNESSED_WITHIN, -1.0, 0.0, 1.0, WITNESSED_WITHIN])
+@pytest.mark.parametrize("verdict", [REFUSAL, FAILURE], ids=["refused", "failed"])
+def test_a_verdict_counts_where_the_upstream_took_another_input_before_or_after_it(
+    clock: FakeClock, verdict: InputsInDoubt, witnessed: float
+) -> None:
+    verdicts = verdicts_made(clock, verdict, witnessed)
+    assert verdicts.look_up(KEY, [BAD]) == (verdict, frozenset())
+
+
+@pytest.mark.parametrize("witnessed", [None, -WITNESSED_WITHIN - 1.0, WITNESSED_WITHIN + 1.0])
+@pytest.mark.parametrize("verdict", [REFUSAL, FAILURE], ids=["refused", "failed"])
+def test_a_verdict_does_not_count_where_the_upstream_took_nothing_at_about_that_time(
+    clock: FakeClock, verdict: InputsInDoubt, witnessed: float | None
+) -> None:
+    verdicts = verdicts_made(clock, verdict, witnessed)
+    assert verdicts.look_up(KEY, [BAD]) == NOTHING
+
+
+def test_a_verdict_that_does_not_count_hides_none_that_does_and_no_suspect(clock: FakeClock) -> None:
+    record = Record()
+    verdicts = Verdicts(clock, record)
+    clock.time = 100.0
+    verdicts.refused(KEY, BAD, REFUSAL)
+    verdicts.suspect(KEY, SUSPECTED)
+    assert verdicts.look_up(KEY, [BAD, SUSPECTED]) == (None, frozenset({1}))
+    clock.time = 110.0
+    record.succeeded(110.0)
+    verdicts.failed(KEY, UNKNOWN, FAILURE)
+    assert verdicts.look_up(KEY, [BAD, UNKNOWN]) == (FAILURE, frozenset())
+
+
+def test_a_suspect_needs_no_witness(clock: FakeClock) -> None:
+    verdicts = Verdicts(clock, Record())
+    verdicts.suspect(KEY, SUSPECTED)
+    assert verdicts.look_up(KEY, [SUSPECTED]) == SUSPECT
+
+
+def verdicts_made(clock: FakeClock, verdict: InputsInDoubt, witnessed: float | None) -> Verdicts:
+    """Return verdicts made so many seconds before the upstream took another input (negative: after it)."""
+    record = Record()
+    verdicts = Verdicts(clock, record)
+    clock.time = 100.0
+    if isinstance(verdict, UpstreamRejected):
+        verdicts.refused(KEY, BAD, verdict)
+    else:
+        verdicts.failed(KEY, BAD, verdict)
+    if witnessed is not None:
+        record.succeeded(100.0 + witnessed)
+    return verdicts

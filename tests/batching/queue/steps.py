@@ -56,10 +56,15 @@ def settle_except(queue: BatchQueue, batch: Batch, told: dict[int, ProxyError | 
 
 
 def put_back(
-    queue: BatchQueue, batch: Batch, *positions: int, error: ProxyError = UNTESTED, retry_reason: str | None = None
+    queue: BatchQueue,
+    batch: Batch,
+    *positions: int,
+    error: ProxyError = UNTESTED,
+    retry_reason: str | None = None,
+    alone: bool = False,
 ) -> list[Call]:
     """Settle a refused batch of which the items at these positions go again; return the calls that ended."""
-    return settle_except(queue, batch, dict.fromkeys(positions, Again(error, retry_reason)))
+    return settle_except(queue, batch, dict.fromkeys(positions, Again(error, retry_reason, alone)))
 
 
 def pause(queue: BatchQueue, batch: Batch, error: ProxyError, retry_reason: str | None = None) -> list[Call]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batching.capacity import Slots
+from batching.capacity import Outage, Slots
 from batching.clock import NOW
-from batching.errors import ClientGone, Overloaded, ShuttingDown, UpstreamOverloaded
+from batching.errors import ClientGone, NoUpstream, Overloaded, ShuttingDown, UpstreamOverloaded
 from batching.queue.admission import Admission
 from tests.batching.queue.steps import texts
 from tests.support.fakes import FakeClock, call_of, capacity_of, limits_of, put, queue_of, succeed, take
@@ -101,7 +101,7 @@ def test_a_call_is_refused_where_the_pause_outlasts_its_deadline(
     capacity.change(slots=[Slots(opens_at, 1)])
     admission = Admission(limits_of(), capacity)
     call = call_of("a", "b", deadline=deadline)
-    error = admission.pause_beyond(call, 10.0)
+    error = admission.hopeless(call, 10.0)
     assert (None if error is None else error.retry_after) == retry_after
     if retry_after is None:
         admission.admit(call, 10.0)
@@ -134,3 +134,58 @@ def test_a_call_is_admitted_where_no_slot_is_known_to_open(clock: FakeClock) -> 
     assert not second.done
     clock.at(0.5, lambda: capacity.change(slots=[Slots(NOW, 1)]))
     assert (len(take(queue).items), clock.now()) == (2, 0.5)
+
+
+# An outage: no upstream takes batches
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "slots", "under_way", "is_admitted"),
+    [
+        (12.0, [], 0, True),
+        (10.001, [], 0, True),
+        (10.0, [], 0, False),
+        (NOW, [], 0, False),
+        # The probe has a slot of its own: it may be open (taken or not), its call under way, or still to open.
+        (NOW, [Slots(NOW, 1)], 0, True),
+        (NOW, [Slots(10.0, 1)], 0, True),
+        (NOW, [Slots(NOW, 1)], 1, False),
+        (NOW, [Slots(10.001, 1)], 0, False),
+        (12.0, [Slots(NOW, 1)], 1, True),
+        # Calls that hang at an ejected upstream have slots too.
+        (NOW, [Slots(NOW, 3), Slots(10.0, 1)], 3, True),
+        (NOW, [Slots(NOW, 3), Slots(10.001, 1)], 3, False),
+    ],
+    ids=str,
+)
+def test_in_an_outage_calls_are_admitted_until_it_has_lasted_as_long_as_calls_wait_and_then_for_the_probe(
+    ends_at: float, slots: list[Slots], under_way: int, is_admitted: bool
+) -> None:
+    capacity = capacity_of()
+    capacity.change(slots=slots, outage=Outage(ends_at, NoUpstream("down", retry_after=3.0), under_way))
+    admission = Admission(limits_of(), capacity)
+    if is_admitted:
+        admission.admit(call_of("a", "b"), 10.0)
+        assert (admission.calls, admission.queued_items) == (1, 2)
+        return
+    errors = []
+    for _ in range(2):
+        with pytest.raises(NoUpstream, match="down") as refused:
+            admission.admit(call_of("a", "b"), 10.0)
+        assert (refused.value.status, refused.value.retry_after) == (503, 3.0)
+        errors.append(refused.value)
+    assert errors[0] is not errors[1]  # each thread raises its own
+    assert (admission.calls, admission.queued_items) == (0, 0)
+
+
+def test_an_outage_refuses_none_for_its_deadline_which_ends_it_in_time_by_itself() -> None:
+    capacity = capacity_of()
+    capacity.change(slots=[Slots(20.0, 1)], outage=Outage(30.0, NoUpstream("down")))
+    Admission(limits_of(), capacity).admit(call_of("a", deadline=15.0), 10.0)
+
+
+def test_the_limits_are_told_before_an_outage() -> None:
+    capacity = capacity_of()
+    capacity.change(slots=[], outage=Outage(NOW, NoUpstream("down")))
+    with pytest.raises(Overloaded):
+        Admission(limits_of(max_queued_items=1), capacity).admit(call_of("a", "b"), 0.0)

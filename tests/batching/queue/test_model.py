@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batching import Batch, BatchKey, Call, Capacity, Options, Outcomes, Task
-from batching.capacity import Slots
+from batching.capacity import Outage, Slots
 from batching.clock import NEVER, NOW
 from batching.errors import (
     ClientGone,
     DeadlineExceeded,
+    NoUpstream,
     Overloaded,
     ProxyError,
     ShuttingDown,
@@ -39,7 +40,8 @@ MAX_WAIT = 0.1
 BATCH_SIZE, BATCH_BYTES, CALLS, QUEUED, SLOTS, PERMITS = 4, 60, 8, 14, 3, 7
 BUSY = UpstreamOverloaded("too much", retry_after=1)
 #: What may become of an item that has no result.
-NO_RESULTS = (REFUSAL, Again(UNTESTED), Again(BUSY, "overloaded"))
+NO_RESULTS = (REFUSAL, Again(UNTESTED), Again(BUSY, "overloaded"), Again(BUSY, "failed", alone=True))
+NO_UPSTREAM = NoUpstream("down")
 
 
 class CountingEvent(threading.Event):
@@ -73,12 +75,17 @@ class QueueMachine(RuleBasedStateMachine):
         #: Positions of the items that wait, and of those that were sent again for a reason.
         self.waits: dict[Call, set[int]] = {}
         self.retried: dict[Call, set[int]] = {}
+        #: Positions of the items that travel by themselves.
+        self.alone: dict[Call, set[int]] = {}
         self.flights: list[Batch] = []
         self.gone: set[Call] = set()
         self.closed = self.draining = False
         #: The model's own idea of the capacity.
         self.slots: list[Slots] = [Slots(NOW, SLOTS)]
-        self.batch_size, self.permits = BATCH_SIZE, PERMITS
+        self.full_batch_size, self.permits = BATCH_SIZE, PERMITS
+        #: Until when calls wait for the end of an outage; None without one.
+        self.outage: float | None = None
+        self.under_way = 0
 
     # ---- what the model knows ---------------------------------------------------------------
 
@@ -104,9 +111,19 @@ class QueueMachine(RuleBasedStateMachine):
         moments = [now, *sorted(slots.start for slots in self.slots if slots.start > now)]
         return next((moment for moment in moments if self.slots_at(moment) > in_flight), NEVER)
 
-    def pause_outlasts(self, call: Call) -> bool:
+    @property
+    def batch_size(self) -> int:
+        """Items of a batch at most: in an outage one tries the upstream."""
+        return self.full_batch_size if self.outage is None else 1
+
+    def hopeless(self, call: Call) -> type[ProxyError] | None:
+        """Return what ends a call that waits now for the upstreams in vain."""
+        now = self.clock.now()
+        if self.outage is not None:
+            may_try = self.slots_at(now) > self.under_way
+            return None if may_try or self.outage > now else NoUpstream
         opens_at = self.free_from(0)
-        return opens_at > self.clock.now() and opens_at >= call.deadline
+        return UpstreamOverloaded if now < opens_at < NEVER and opens_at >= call.deadline else None
 
     def latency(self, key: BatchKey) -> float:
         lane = lanes_of(self.queue).find(key)
@@ -133,11 +150,12 @@ class QueueMachine(RuleBasedStateMachine):
         elif len(self.living) >= CALLS or queued + len(items) > QUEUED:
             refusal = Overloaded
         else:
-            refusal = UpstreamOverloaded if self.pause_outlasts(call) else None
+            refusal = self.hopeless(call)
         if refusal is None:
             self.queue.put(call)
             self.calls.append(call)
             self.waits[call], self.retried[call] = set(range(len(items))), set()
+            self.alone[call] = set(call.suspects)
         else:
             with pytest.raises(refusal):
                 self.queue.put(call)
@@ -163,13 +181,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(batch_size=st.sampled_from([1, 2, 3, BATCH_SIZE]))
     def change_batch_size(self, batch_size: int) -> None:
-        self.batch_size = batch_size
-        self.capacity.change(batch_size=batch_size)
+        before, self.full_batch_size = self.batch_size, batch_size
+        self.change(is_new=self.batch_size != before, batch_size=batch_size)
 
     @rule(permits=st.sampled_from([2, 5, PERMITS]))
     def change_permits(self, permits: int) -> None:
-        self.permits = permits
-        self.capacity.change(items=permits)
+        is_new, self.permits = self.permits != permits, permits
+        self.change(is_new=is_new, items=permits)
 
     @rule(batches=st.integers(1, SLOTS))
     def change_slots(self, batches: int) -> None:
@@ -180,15 +198,32 @@ class QueueMachine(RuleBasedStateMachine):
         """An upstream asks to be left alone until a moment; another may go on, or batches may still be at the first."""
         self.change_capacity([Slots(NOW, at_once), Slots(self.clock.now() + seconds, later)])
 
-    def change_capacity(self, slots: list[Slots]) -> None:
-        """Calls whose deadline is before the end of a pause end at once, and no others."""
+    @rule(
+        at_once=st.integers(0, 2),
+        probe=st.sampled_from([None, 0.05, 0.3, 2.0]),
+        lasts=st.sampled_from([NOW, 0.0, 0.1, 0.5, 3.0]),
+    )
+    def lose_all_upstreams(self, at_once: int, probe: float | None, lasts: float) -> None:
+        """Calls wait so long, or only for a slot for the probe: one that there is, or one that opens in time."""
+        now = self.clock.now()
+        later = [] if probe is None else [Slots(now + probe, 1)]
+        self.change_capacity([Slots(NOW, at_once), *later], outage=now + lasts)
+
+    def change_capacity(self, slots: list[Slots], *, outage: float | None = None) -> None:
+        under_way = min(self.queue.in_flight, sum(each.batches for each in slots if each.start == NOW))
+        is_new = (slots, outage, under_way) != (self.slots, self.outage, self.under_way)
+        self.slots, self.outage, self.under_way = slots, outage, under_way
+        told = None if outage is None else Outage(outage, NO_UPSTREAM, under_way)
+        self.change(is_new=is_new, slots=slots, outage=told)
+
+    def change(self, *, is_new: bool, **figures: Any) -> None:
+        """Calls that have no hope any more end at once, and no others."""
         waiting = self.waiting()
-        unchanged = slots == self.slots
-        self.slots = slots
-        self.capacity.change(slots=slots)
+        self.capacity.change(**figures)
         for call in waiting:
-            lost = not unchanged and self.pause_outlasts(call)
-            assert (call.done, isinstance(call.error, UpstreamOverloaded)) == (lost, lost)
+            ends_with = self.hopeless(call) if is_new else None
+            assert (None if call.error is None else type(call.error)) is ends_with
+            assert call.done is (ends_with is not None)
 
     # ---- batcher threads --------------------------------------------------------------------
 
@@ -320,6 +355,7 @@ class QueueMachine(RuleBasedStateMachine):
             else:
                 self.waits[call] |= again.keys()
                 self.retried[call] |= {at for at, each in again.items() if each.retry_reason is not None}
+                self.alone[call] |= {at for at, each in again.items() if each.alone}
         results: list[Result] = results_of(batch)
         of = [result if what is None else what for what, result in zip(told, results, strict=True)]
         rejected, judged = told.count(REFUSAL), sum(not isinstance(each, Again) for each in told)
@@ -331,7 +367,12 @@ class QueueMachine(RuleBasedStateMachine):
         """Whether there is time for it, and these items were not put back for a reason to try again before."""
         if again.retry_reason is not None and self.retried[part.call] & set(range(part.start, part.stop)):
             return False
-        return self.free_from(0) + self.latency(part.call.key) < part.call.deadline
+        now, opens_at = self.clock.now(), self.free_from(0)
+        if self.outage is not None:
+            if self.outage <= now:
+                return False
+            opens_at = now if opens_at == NEVER else opens_at
+        return opens_at + self.latency(part.call.key) < part.call.deadline
 
     @precondition(lambda self: self.flights)
     @rule(data=st.data())
@@ -408,6 +449,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert call.event.count == call.done  # type: ignore[attr-defined]
             if not call.done:
                 assert call.error is None
+                assert call.suspects == self.alone[call]
             elif call.error is None:
                 assert call.results == [vector_of(item) for item in call.items]
             elif isinstance(call.error, ClientGone):
