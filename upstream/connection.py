@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import select
-import socket
 import ssl
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
-
-from batching.errors import UpstreamBroke, UpstreamError, UpstreamUnavailable
-from upstream.http_reply import AWAITING, BROKE_OFF, COMPLETE, HEAD_READ, Reply, ReplyReader
+from batching.clock import NEVER
+from batching.errors import UpstreamBroke, UpstreamError
+from upstream.http_reply import AWAITING, BROKE_OFF, COMPLETE, HEAD_READ, Reply, ReplyReader, keep_alive
+from upstream.silence import MOST_SILENCE, has_gone_silent
+from upstream.tls import PEER_CLOSED
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
-#: Longest time (s) to wait for a TCP connection and the TLS handshake: on a network that works it takes milliseconds.
-CONNECT_TIMEOUT = 3.0
+    from upstream.addresses import Target
+
 #: Bytes read at once. No TLS record is longer, so one read leaves none of its bytes behind in the TLS layer.
 CHUNK = 65_536
-#: Exceptions that mean: the peer closed.
-PEER_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-
-
-class Address(NamedTuple):
-    """Where an upstream listens; ``host`` without the brackets of an IPv6 literal, ``tls`` None for plain TCP."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'http' if self.tls is None else 'https'}://{host}:{self.port}"
-
-
-def address_of(url: str) -> Address:
-    """Return the address that a URL leads to. For https this reads the trust store, 40 ms of the processor."""
-    parts = urlsplit(url)
-    is_secure = parts.scheme == "https"
-    return Address(
-        parts.hostname or "", parts.port or (443 if is_secure else 80), trusting_context() if is_secure else None
-    )
-
-
-def trusting_context() -> ssl.SSLContext:
-    """Return a context that trusts the certificates of the system and of certifi, and checks the host name."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
-    context.hostname_checks_common_name = False
-    context.options |= ssl.OP_NO_TICKET  # no session is resumed
-    return context
+#: Seconds between two looks at whether a peer that has not answered yet is still there.
+LOOK_PERIOD = 5.0
 
 
 class State(Enum):
@@ -73,10 +44,15 @@ class Connection:
     It belongs to one thread at a time: to the one that took it from the pool, until it is put back.
     """
 
-    def __init__(self, stream: socket.socket, address: Address, now: Callable[[], float]) -> None:
-        """``stream`` is connected and does not block; ``now`` returns the seconds of the clock of the deadlines."""
-        self.address = address
+    def __init__(self, stream: socket.socket, target: Target, now: Callable[[], float]) -> None:
+        """``stream`` is connected to the target and does not block; ``now`` is the clock (s) of the deadlines."""
+        self.target = target
         self.state = State.NEW
+        #: The moment after which it is not used again, if it is idle until then; the pool sets it.
+        self.until = NEVER
+        #: Seconds that it may be idle: the pool's limit, or less if the upstream has announced less.
+        self.longest_idle = NEVER
+        self._exchanges_left = NEVER
         self._stream = stream
         self._now = now
         self._reader = ReplyReader()
@@ -86,7 +62,7 @@ class Connection:
         self._buffer = memoryview(bytearray(CHUNK))
 
     def __repr__(self) -> str:
-        return f"<Connection to {self.address}, {self.state.value}>"
+        return f"<Connection to {self.target}, {self.state.value}>"
 
     @property
     def is_available(self) -> bool:
@@ -113,7 +89,7 @@ class Connection:
                 time_left(end, self._now)  # bytes may come without end, and then nothing waits
                 if not self._receive():
                     self._wait(end)
-            if is_sent and reader.reusable:
+            if is_sent and reader.reusable and (reader.keep_alive is None or self._heed(reader.keep_alive)):
                 self.state = State.IDLE
             return reader.reply()
         except (UpstreamError, OSError) as problem:
@@ -132,6 +108,14 @@ class Connection:
             self.state = State.CLOSED
             self._reader.close()
             self._stream.close()
+
+    def _heed(self, announced: str) -> bool:
+        """Take in what a ``Keep-Alive`` header says; return whether another exchange may follow."""
+        seconds, count = keep_alive(announced)
+        self.longest_idle = min(self.longest_idle, seconds)
+        # Some servers count down; others say the same each time, and mean it from the first time on.
+        self._exchanges_left = min(self._exchanges_left - 1, count)
+        return self._exchanges_left > 0 and self.longest_idle > 0
 
     def _send(self, data: bytes, end: float) -> bool:
         """Send all, or until an answer has begun that does not wait for all (413, perhaps); return whether all went."""
@@ -159,7 +143,7 @@ class Connection:
         if size:
             self._reader.feed(self._buffer[:size])
         elif self._reader.progress is AWAITING:
-            raise ConnectionResetError
+            raise ConnectionResetError("closed without an answer")
         else:
             self._reader.end()
         return True
@@ -170,57 +154,13 @@ class Connection:
         if events != select.POLLIN:
             waited = select.poll()
             waited.register(self._stream, events)
-        if not waited.poll(time_left(end, self._now) * 1000):
-            raise TimeoutError
-
-
-def connect(address: Address, end: float, now: Callable[[], float]) -> Connection:
-    """Return a new connection; raises ``UpstreamUnavailable``, at the moment ``end`` or after ``CONNECT_TIMEOUT``."""
-    end = min(end, now() + CONNECT_TIMEOUT)
-    try:
-        stream = _connected(address, end, now)
-        try:
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if address.tls is not None:
-                stream.settimeout(time_left(end, now))  # the time-out of a handshake bounds it as a whole
-                # The name without the zone of an IPv6 address and the dot of the root: certificates have neither.
-                name = address.host.partition("%")[0].rstrip(".")
-                stream = address.tls.wrap_socket(stream, server_hostname=name)
-            stream.setblocking(False)
-        except BaseException:
-            stream.close()
-            raise
-    except (OSError, UnicodeError) as problem:  # the latter: a host name that cannot be one
-        raise UpstreamUnavailable("the upstream cannot be reached", retry_after=1) from problem
-    return Connection(stream, address, now)
-
-
-def _connected(address: Address, end: float, now: Callable[[], float]) -> socket.socket:
-    """Return a socket connected to the first address of the host that takes it.
-
-    Each address has an equal share of the time left, so an address that drops packets leaves time for the others.
-    """
-    problem: Exception = TimeoutError("there is no time left")
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    for untried, (family, kind, protocol, _, place) in zip(range(len(found), 0, -1), found, strict=True):
-        try:
-            sock = socket.socket(family, kind, protocol)
-        except OSError as failure:  # a kernel without IPv6, perhaps
-            problem = failure
-            continue
-        try:
-            sock.settimeout(time_left(end, now) / untried)
-            sock.connect(place)
-        except OSError as failure:
-            problem = failure
-            sock.close()
-        else:
-            return sock
-    try:
-        raise problem
-    finally:
-        # Or the error, and through its traceback every frame on its way, would live until a garbage collection.
-        del problem
+        left = time_left(end, self._now)
+        while not waited.poll(1000 * min(left, LOOK_PERIOD)):
+            left -= LOOK_PERIOD
+            if left <= 0:
+                raise TimeoutError
+            if has_gone_silent(self._stream):
+                raise TimeoutError(errno.ETIMEDOUT, f"nothing sent was acknowledged for {MOST_SILENCE:g} s")
 
 
 def time_left(end: float, now: Callable[[], float]) -> float:

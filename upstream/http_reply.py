@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from batching.errors import UpstreamBroke, UpstreamProtocolError
+from batching.clock import NEVER
+from batching.errors import UpstreamBroke, UpstreamMisconfigured, UpstreamProtocolError
+from upstream.wrong_scheme import EXPECTS_TLS, is_tls_alert
 
 #: What an error says of a reply that ended too early.
 BROKE_OFF = "the upstream broke the connection before its answer was complete"
+#: Seconds for which a reply is under way, at most, while the upstream counts the connection as idle already.
+TRANSIT = 1.0
 #: Bytes of status lines and headers, those of interim (1xx) replies included.
 MAX_HEAD_BYTES = 65_536
 #: Headers of one reply.
@@ -19,6 +24,8 @@ MAX_HEADERS = 100
 MOST_FRAMING = 8
 #: Bytes of a body that carries no vectors: an error text, ``/info``.
 MAX_TEXT_BYTES = 65_536
+
+_KEEP_ALIVE = re.compile(r"(timeout|max) *= *\"?(\d{1,9})", re.ASCII | re.IGNORECASE)
 
 
 class Reply(NamedTuple):
@@ -90,7 +97,10 @@ class ReplyReader:
         except (HttpParserError, HttpParserUpgrade) as problem:
             self.reusable = False
             if self.progress is not COMPLETE:
-                raise UpstreamProtocolError("the upstream's answer is not proper HTTP") from problem
+                if self._fed == 0 and is_tls_alert(data):
+                    raise UpstreamMisconfigured(EXPECTS_TLS, reason="a TLS alert") from problem
+                words = "the upstream's answer is not proper HTTP"
+                raise UpstreamProtocolError(words, reason=str(problem)) from problem
         if self._problem:
             raise UpstreamProtocolError(self._problem)
         self._fed += len(data)
@@ -115,6 +125,11 @@ class ReplyReader:
     def reply(self) -> Reply:
         """Return the complete reply."""
         return Reply(self._status, self._headers, bytes(self._body))
+
+    @property
+    def keep_alive(self) -> str | None:
+        """What the reply announces of the connection, apart from whether it is closed."""
+        return self._headers.get("keep-alive")
 
     def partial_reply(self) -> Reply | None:
         """Return a reply that broke off after its head, without its body; None unless its status is enough."""
@@ -163,6 +178,8 @@ class ReplyReader:
         if self._needs_body:
             self._limit = self._max_bytes or 0
             self._problem = self._problem or self._distrust()
+        elif self._is_compressed:
+            self._limit = 0  # its text is of no use
 
     def on_body(self, data: bytes) -> None:
         if self.progress is COMPLETE or self._problem:
@@ -182,13 +199,27 @@ class ReplyReader:
             self.progress = COMPLETE
             self.reusable = self._parser.should_keep_alive()
 
+    @property
+    def _is_compressed(self) -> bool:
+        return self._headers.get("content-encoding", "").strip().lower() not in {"", "identity"}
+
     def _distrust(self) -> str:
         """Return why half an answer might look like a whole one, or what else is wrong with the headers."""
         length = self._headers.get("content-length")
-        if self._headers.get("content-encoding", "identity") != "identity":
+        if self._is_compressed:
             return "the upstream compressed its answer, though it was asked not to"
         if length is None and self._headers.get("transfer-encoding", "").strip().lower() != "chunked":
-            return "the upstream's answer has neither a length nor chunks"
+            return "the upstream's answer has neither a length nor chunks, so half of it might look whole"
         if length is not None and int(length) > self._limit:
             return f"the upstream's answer of {length} bytes is too long"
         return ""
+
+
+def keep_alive(announced: str) -> tuple[float, float]:
+    """Read a ``Keep-Alive`` header: return the seconds that the connection may be idle, and how many requests may come.
+
+    The seconds are somewhat less than announced: the upstream counts from the moment when it has sent its reply.
+    """
+    said = {name.lower(): float(value) for name, value in _KEEP_ALIVE.findall(announced)}
+    timeout = said.get("timeout", NEVER)
+    return max(timeout - TRANSIT, timeout / 2) if timeout != NEVER else NEVER, said.get("max", NEVER)

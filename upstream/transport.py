@@ -1,4 +1,4 @@
-"""The ``requests`` adapter of one upstream: a pool of connections, and a repeat where a pooled one was stale.
+"""The ``requests`` adapter of one upstream: exchanges over pooled connections, and a repeat where one was stale.
 
 Through ``http.client`` and ``urllib3`` a call costs four times the processor time, most of it for headers (measured,
 docs/design.md), and the time-out of a socket would bound each single read only: a server that sends one byte a second
@@ -7,93 +7,40 @@ would never be late.
 
 from __future__ import annotations
 
-import threading
+import ssl
 import time
-import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 
-from batching.errors import UpstreamBroke, UpstreamTimeout, UpstreamUnavailable
-from upstream.connection import PEER_CLOSED, Address, Connection, State, address_of, connect
+from batching.clock import NEVER
+from batching.errors import UpstreamBroke, UpstreamMisconfigured, UpstreamTimeout, UpstreamUnavailable
+from upstream.connection import Connection, State
+from upstream.connection_pool import ConnectionPool
 from upstream.http_reply import BROKE_OFF, Reply
+from upstream.lookup import resolve
+from upstream.origin import origin_of
+from upstream.tls import PEER_CLOSED, words_for
+from upstream.wrong_scheme import EXPECTS_TLS, complaint_of_plain_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from requests import PreparedRequest
 
+    from upstream.lookup import Resolve
+
 #: Time (s) within which a connection that was closed before the peer could see the request says so. A request on a
 #: connection that breaks later may have been worked on.
 STALE_WITHIN = 0.25
+#: Seconds without an answer after which an address, one of several, is left alone for a moment.
+HUNG = 5.0
+#: Replies that may be about the connection.
+CONNECTION_STATUSES = frozenset({400, 408})
 
 
 class StaleConnection(Exception):
     """A connection that had served before was closed by the peer without a byte of an answer."""
-
-
-class ConnectionPool:
-    """Keeps the idle connections to one address; any thread may take one, and puts it back after its exchange.
-
-    The connection put back last is taken first, so those that a smaller load does not need stay idle and the upstream
-    closes them. The pool bounds what it keeps, not what is open: a connection that finds it full is closed.
-    """
-
-    def __init__(self, address: Address, size: int, now: Callable[[], float] = time.monotonic) -> None:
-        """``size``: connections kept; ``now`` returns the seconds of the clock of the deadlines."""
-        self.address = address
-        self.size = size
-        self._now = now
-        # Guards the idle connections and whether the pool is closed; held for a moment, never while a socket is used.
-        self._lock = threading.Lock()
-        self._idle: list[Connection] = []
-        self._is_closed = False
-        # A pool that is dropped without `close` closes its connections as well.
-        weakref.finalize(self, _close_all, self._idle)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._is_closed else f"{len(self._idle)} of {self.size} idle"
-        return f"<ConnectionPool of {self.address}, {state}>"
-
-    def take(self, end: float) -> Connection:
-        """Return an idle connection that the peer has not closed, or else a new one; see ``open``."""
-        while (connection := self._pop()) is not None:
-            if connection.is_available:
-                return connection
-            connection.close()
-        return self.open(end)
-
-    def open(self, end: float) -> Connection:
-        """Return a new connection; raises ``UpstreamUnavailable``, at the moment ``end`` at latest."""
-        if self._is_closed:
-            raise UpstreamUnavailable("the connections to the upstream are closed")
-        return connect(self.address, end, self._now)
-
-    def put(self, connection: Connection) -> None:
-        """Keep a connection if it is idle and there is room for it, and close it otherwise."""
-        with self._lock:
-            is_kept = connection.state is State.IDLE and len(self._idle) < self.size and not self._is_closed
-            if is_kept:
-                self._idle.append(connection)
-        if not is_kept:
-            connection.close()
-
-    def close(self) -> None:
-        """Close the idle connections now, and those in use when they are put back. No more are opened."""
-        with self._lock:
-            self._is_closed = True
-            idle = self._idle.copy()
-            self._idle.clear()
-        _close_all(idle)
-
-    def _pop(self) -> Connection | None:
-        with self._lock:
-            return self._idle.pop() if self._idle else None
-
-
-def _close_all(connections: list[Connection]) -> None:
-    for connection in connections:
-        connection.close()
 
 
 class ExchangeAdapter(HTTPAdapter):
@@ -108,16 +55,25 @@ class ExchangeAdapter(HTTPAdapter):
         pool_maxsize: int = DEFAULT_POOLSIZE,
         *,
         now: Callable[[], float] = time.monotonic,
+        idle: float = NEVER,
+        resolve: Resolve = resolve,
     ) -> None:
-        """``pool_maxsize``: idle connections kept; ``now`` returns the seconds of the clock of all deadlines."""
+        """``pool_maxsize``: idle connections kept; ``now`` returns the seconds of the clock of all deadlines.
+
+        ``idle``: seconds after which an idle connection is closed and not used again.
+        """
         super().__init__(pool_connections=pool_connections, pool_maxsize=pool_maxsize)
         self._size = pool_maxsize
         self._now = now
+        self._idle = idle
+        self._resolve = resolve
         self._pool: ConnectionPool | None = None
 
     def connect_to(self, request: PreparedRequest) -> None:
-        """Take the address of the exchanges, and the trust store if it is https, from a request that was prepared."""
-        self._pool = ConnectionPool(address_of(str(request.url)), self._size, self._now)
+        """Take the origin of the exchanges, and the trust store if it is https, from a request that was prepared."""
+        self._pool = ConnectionPool(
+            origin_of(str(request.url)), self._size, self._now, idle=self._idle, resolve=self._resolve
+        )
 
     def exchange(self, request: bytes, end: float, max_bytes: int | None, on_stale: Callable[[], None]) -> Reply:
         """Send a request and return the reply; raises an ``UpstreamError``, at the moment ``end`` at latest.
@@ -135,6 +91,11 @@ class ExchangeAdapter(HTTPAdapter):
         # Others in the pool may be stale as well.
         return self._exchange(pool, pool.open(end), request, end, max_bytes)
 
+    def close_idle(self) -> None:
+        """Close the connections that have been idle for too long; any thread may call it now and then."""
+        if self._pool is not None:
+            self._pool.close_idle()
+
     def close(self) -> None:
         """Close the pooled connections; an exchange after that raises ``UpstreamUnavailable``."""
         super().close()
@@ -148,12 +109,47 @@ class ExchangeAdapter(HTTPAdapter):
         has_served = connection.state is State.IDLE
         began = self._now()
         try:
-            return connection.exchange(request, end, max_bytes)
-        except TimeoutError as problem:
-            raise UpstreamTimeout("the upstream did not answer in time") from problem
+            reply = connection.exchange(request, end, max_bytes)
+            if reply.status in CONNECTION_STATUSES:
+                self._look_at(reply, pool, connection, has_served=has_served)
+        except UpstreamBroke as problem:
+            problem.reason = "closed within its answer"
+            pool.avoid(connection.target, problem.reason)
+            raise
         except OSError as problem:
-            if has_served and isinstance(problem, PEER_CLOSED) and self._now() - began < STALE_WITHIN:
-                raise StaleConnection from problem
-            raise UpstreamBroke(BROKE_OFF) from problem
+            self._fail(problem, pool, connection, self._now() - began, has_served=has_served)
+        else:
+            return reply
         finally:
             pool.put(connection)
+
+    def _fail(
+        self, problem: OSError, pool: ConnectionPool, connection: Connection, lasted: float, *, has_served: bool
+    ) -> NoReturn:
+        """Raise what the end of the connection means, after an exchange that ``lasted`` so many seconds."""
+        # Without the address: where a name has several, the same failure is told in the same words.
+        reason = str(problem) or type(problem).__name__
+        if isinstance(problem, TimeoutError) and problem.errno is None:  # our own, not the system's
+            if lasted >= HUNG:
+                pool.avoid(connection.target, "no answer")
+            raise UpstreamTimeout("the upstream did not answer in time", reason="no answer") from problem
+        if isinstance(problem, PEER_CLOSED):
+            if has_served and lasted < STALE_WITHIN:
+                raise StaleConnection from problem
+            if not has_served and pool.origin.tls is None:
+                reason += " (as some servers that expect TLS do to a URL that begins with http:)"
+        pool.avoid(connection.target, reason)
+        if isinstance(problem, ssl.SSLError) and not isinstance(problem, PEER_CLOSED) and not has_served:
+            # A server that wants a certificate of ours says so when the handshake is over, in TLS 1.3.
+            message = f"the TLS handshake with the upstream failed: {words_for(problem)}"
+            raise UpstreamUnavailable(message, retry_after=1, reason=reason) from problem
+        raise UpstreamBroke(BROKE_OFF, reason=reason) from problem
+
+    def _look_at(self, reply: Reply, pool: ConnectionPool, connection: Connection, *, has_served: bool) -> None:
+        """Raise an error if the reply is about the connection, rather than about the request."""
+        if reply.status == 408:
+            # A gateway says so before it closes an idle connection; the request has crossed it on its way.
+            if has_served and connection.state is State.CLOSED:
+                raise StaleConnection
+        elif pool.origin.tls is None and (complaint := complaint_of_plain_http(reply)):
+            raise UpstreamMisconfigured(EXPECTS_TLS, reason=complaint)

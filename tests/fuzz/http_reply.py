@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batching.errors import UpstreamBroke, UpstreamProtocolError
+from batching.errors import UpstreamError
 from upstream.http_reply import COMPLETE, MAX_TEXT_BYTES, Reply, ReplyReader
 
 SEEDS = [
@@ -13,6 +13,8 @@ SEEDS = [
     b"\x20\0HTTP/1.1 204 None\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     b"\x20\1HTTP/1.1 101 Switch\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\nabc",
     b"\x20\1HTTP/1.1 200 OK\r\nContent-Length: 9999\r\nContent-Encoding: gzip\r\n\r\n[[1]]",
+    b"\x02\1\x15\x03\x01\x00\x02\x02\x46",
+    b"\x40\0HTTP/1.1 503 No\r\nContent-Encoding: br\r\nKeep-Alive: timeout=5, max=9\r\nContent-Length: 2\r\n\r\nno",
 ]
 TOKENS = [
     *(b"HTTP/1.1 ", b"HTTP/1.0 ", b"200 ", b"100 ", b"101 ", b"429 ", b"204 ", b"304 ", b"\r\n", b"\r\n\r\n", b": "),
@@ -48,7 +50,7 @@ def _read(pieces: list[bytes], max_bytes: int | None) -> tuple[Reply | None, boo
                 reader.feed(piece)
         if reader.progress is not COMPLETE:
             reader.end()
-    except (UpstreamProtocolError, UpstreamBroke) as problem:
+    except UpstreamError as problem:
         problem.message.encode()
         return reader.partial_reply(), False
     return reader.reply(), reader.reusable

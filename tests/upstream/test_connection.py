@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import socket
-import ssl
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
-from batching.errors import UpstreamBroke, UpstreamProtocolError, UpstreamUnavailable
-from tests.support.upstream import closed_port
+from batching.errors import UpstreamBroke, UpstreamProtocolError
 from tests.support.upstream.framing import framed, head
-from upstream.connection import PEER_CLOSED, Address, Connection, State, address_of, connect, trusting_context
+from upstream.addresses import Address, Target
+from upstream.connection import Connection, State
 from upstream.http_reply import ReplyReader
+from upstream.tls import PEER_CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REQUEST = b"GET /info HTTP/1.1\r\nHost: upstream\r\n\r\n"
-ADDRESS = Address("upstream", 80, None)
+TARGET = Target(Address(socket.AF_INET, socket.SOCK_STREAM, 6, ("10.0.0.1", 80)))
 
 
 def still() -> float:
@@ -37,7 +38,7 @@ class Pair:
         self.time = self.step = 0.0
         #: What the connection said of itself each time it looked at the clock.
         self.said: list[str] = []
-        self.connection = Connection(stream, ADDRESS, self.now)
+        self.connection = Connection(stream, TARGET, self.now)
 
     def now(self) -> float:
         self.said.append(repr(self.connection))
@@ -69,13 +70,13 @@ def test_one_exchange_after_the_other_is_made(pair: Pair) -> None:
 
 
 def test_a_connection_says_where_it_leads_and_what_it_does(pair: Pair) -> None:
-    assert repr(pair.connection) == "<Connection to http://upstream:80, new>"
+    assert repr(pair.connection) == "<Connection to 10.0.0.1:80, new>"
     pair.answer(framed(b"{}"))
     pair.connection.exchange(REQUEST, 1.0, 100)
-    assert set(pair.said) == {"<Connection to http://upstream:80, active>"}
-    assert repr(pair.connection) == "<Connection to http://upstream:80, idle>"
+    assert set(pair.said) == {"<Connection to 10.0.0.1:80, active>"}
+    assert repr(pair.connection) == "<Connection to 10.0.0.1:80, idle>"
     pair.connection.close()
-    assert repr(pair.connection) == "<Connection to http://upstream:80, closed>"
+    assert repr(pair.connection) == "<Connection to 10.0.0.1:80, closed>"
 
 
 def test_closing_twice_is_closing_once(pair: Pair) -> None:
@@ -183,7 +184,7 @@ def test_a_closed_connection_leaves_nothing_for_the_collector(answer: bytes) -> 
     try:
         stream, peer = socket.socketpair()
         stream.setblocking(False)
-        connection = Connection(stream, ADDRESS, still)
+        connection = Connection(stream, TARGET, still)
         peer.sendall(answer)
         peer.close()
         with suppress(UpstreamProtocolError, UpstreamBroke):
@@ -196,128 +197,77 @@ def test_a_closed_connection_leaves_nothing_for_the_collector(answer: bytes) -> 
     assert left == []
 
 
-# Addresses
-
-
-@pytest.mark.parametrize(
-    ("url", "host", "port", "text"),
-    [
-        ("http://upstream", "upstream", 80, "http://upstream:80"),
-        ("http://upstream:8080/models/one?x=1", "upstream", 8080, "http://upstream:8080"),
-        ("http://user:secret@upstream/", "upstream", 80, "http://upstream:80"),
-        ("http://[::1]:8080", "::1", 8080, "http://[::1]:8080"),
-        ("http://[fe80::1%lo]/", "fe80::1%lo", 80, "http://[fe80::1%lo]:80"),
-        ("http://xn--bcher-kva.example/", "xn--bcher-kva.example", 80, "http://xn--bcher-kva.example:80"),
-    ],
-)
-def test_an_address_is_read_from_a_url(url: str, host: str, port: int, text: str) -> None:
-    address = address_of(url)
-    assert (address, str(address)) == (Address(host, port, None), text)
-
-
-def test_the_address_of_https_has_its_port_and_a_context() -> None:
-    address = address_of("https://upstream")
-    assert str(address) == "https://upstream:443"
-    assert address.tls is not None
-
-
-def test_certificates_and_host_names_are_checked() -> None:
-    context = trusting_context()
-    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert not context.hostname_checks_common_name
-    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
-    assert len(context.get_ca_certs()) > 50
-
-
-# Connecting
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener
-
-
-class FakeTLS:
-    """Stands in for a context: notes the name and wraps nothing."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def address(self, host: str, port: int) -> Address:
-        return Address(host, port, cast("ssl.SSLContext", self))
-
-    def wrap_socket(self, sock: socket.socket, *, server_hostname: str) -> socket.socket:
-        assert sock.gettimeout() is not None
-        self.names.append(server_hostname)
-        return sock
-
-
-@pytest.mark.parametrize(
-    ("host", "name"),
-    [
-        ("upstream.example", "upstream.example"),
-        ("upstream.example.", "upstream.example"),
-        ("127.0.0.1", "127.0.0.1"),
-        ("::1", "::1"),
-        ("fe80::1%eth0", "fe80::1"),
-        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
-    ],
-)
-def test_a_certificate_is_asked_for_by_the_name_that_it_can_have(
-    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, host: str, name: str
+@pytest.mark.parametrize("request_size", [10, 10_000_000], ids=["while it waits", "while it sends"])
+def test_a_peer_that_has_gone_silent_is_noticed_before_the_deadline(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, request_size: int
 ) -> None:
-    looked_up: list[object] = []
-
-    def getaddrinfo(host: str, *_: object, **__: object) -> list[object]:
-        looked_up.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    tls = FakeTLS()
-    connect(tls.address(host, 443), 1.0, still).close()
-    assert (looked_up, tls.names) == ([host], [name])
+    looks = iter([False, True])
+    monkeypatch.setattr("upstream.connection.LOOK_PERIOD", 0.01)
+    monkeypatch.setattr("upstream.connection.has_gone_silent", lambda _: next(looks))
+    with pytest.raises(TimeoutError) as raised:
+        pair.connection.exchange(b"x" * request_size, 100.0, 100)
+    assert raised.value.errno == errno.ETIMEDOUT
+    assert pair.state() is State.CLOSED
 
 
-def test_small_requests_are_not_held_back(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    options: list[tuple[int, ...]] = []
-
-    class Noting(socket.socket):
-        def setsockopt(self, *option: Any) -> None:
-            options.append(option)
-            super().setsockopt(*option)
-
-    monkeypatch.setattr(socket, "socket", Noting)
-    connect(Address("127.0.0.1", listener.getsockname()[1], None), 1.0, still).close()
-    assert options == [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+def test_a_peer_that_only_takes_its_time_is_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("upstream.connection.LOOK_PERIOD", 0.01)
+    with pytest.raises(TimeoutError) as raised:
+        pair.connection.exchange(REQUEST, 0.05, 100)
+    assert raised.value.errno is None
 
 
-def test_an_address_that_refuses_is_unavailable() -> None:
-    with pytest.raises(UpstreamUnavailable) as raised:
-        connect(address_of(closed_port()), 1.0, still)
-    assert raised.value.retry_after == 1
+# What a server announces
 
 
-def test_with_no_time_left_no_connection_is_made(listener: socket.socket) -> None:
-    with pytest.raises(UpstreamUnavailable):
-        connect(Address("127.0.0.1", listener.getsockname()[1], None), 0.0, still)
+@pytest.mark.parametrize(
+    ("announced", "seconds"), [("timeout=5, max=100", 4.0), ("timeout=1", 0.5), ("max=3", 60.0), ("nonsense", 60.0)]
+)
+def test_a_connection_may_be_idle_for_somewhat_less_than_its_server_announces(
+    pair: Pair, announced: str, seconds: float
+) -> None:
+    pair.connection.longest_idle = 60.0
+    pair.answer(framed(b"{}", 200, f"Keep-Alive: {announced}"))
+    pair.connection.exchange(REQUEST, 1.0, 100)
+    assert (pair.state(), pair.connection.longest_idle) == (State.IDLE, seconds)
 
 
-def test_a_failed_handshake_closes_the_socket(listener: socket.socket) -> None:
-    class Refusing(FakeTLS):
-        def wrap_socket(self, sock: socket.socket, *, server_hostname: str) -> socket.socket:
-            raise ssl.SSLCertVerificationError
-
-    with pytest.raises(UpstreamUnavailable):
-        connect(Refusing().address(*listener.getsockname()), 1.0, still)
-    peer, _ = listener.accept()
-    with peer:
-        assert peer.recv(1) == b""
+def test_an_announcement_never_lengthens_the_time(pair: Pair) -> None:
+    pair.connection.longest_idle = 2.0
+    for announced in ("timeout=75", "timeout=9"):
+        pair.answer(framed(b"{}", 200, f"Keep-Alive: {announced}"))
+        pair.connection.exchange(REQUEST, 1.0, 100)
+        assert pair.connection.longest_idle == 2.0
 
 
-def test_a_reset_is_a_peer_that_closed(listener: socket.socket) -> None:
-    connection = connect(Address("127.0.0.1", listener.getsockname()[1], None), 1.0, still)
-    peer, _ = listener.accept()
+@pytest.mark.parametrize("counts", [[2, 1, 0], [2, 2, 2]], ids=["a server that counts down", "one that does not"])
+def test_a_connection_makes_no_more_exchanges_than_its_server_announces(pair: Pair, counts: list[int]) -> None:
+    states = []
+    for count in counts:
+        pair.answer(framed(b"{}", 200, f"Keep-Alive: timeout=5, max={count}"))
+        pair.connection.exchange(REQUEST, 1.0, 100)
+        states.append(pair.state())
+    assert states == [State.IDLE, State.IDLE, State.CLOSED]
+
+
+def test_a_server_that_lets_no_connection_be_idle_gets_a_new_one_each_time(pair: Pair) -> None:
+    pair.answer(framed(b"{}", 200, "Keep-Alive: timeout=0"))
+    assert pair.connection.exchange(REQUEST, 1.0, 100).body == b"{}"
+    assert pair.state() is State.CLOSED
+
+
+def test_close_outweighs_what_is_announced_beside_it(pair: Pair) -> None:
+    pair.answer(framed(b"{}", 200, "Keep-Alive: timeout=5, max=100", "Connection: close"))
+    pair.connection.exchange(REQUEST, 1.0, 100)
+    assert pair.state() is State.CLOSED
+
+
+def test_a_reset_is_a_peer_that_closed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = socket.create_connection(listener.getsockname())
+        peer, _ = listener.accept()
+    stream.setblocking(False)
+    connection = Connection(stream, TARGET, still)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
     with pytest.raises(PEER_CLOSED):

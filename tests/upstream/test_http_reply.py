@@ -31,6 +31,12 @@ PROPER = {
     + chunked(BODY[:3], BODY[3:], b""),
     "a trailer": head(200, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n0\r\nX-Sum: 1\r\n\r\n" % (len(BODY), BODY),
     "an interim reply": head(103, "Link: </x>") + framed(BODY),
+    "chunks with extensions": head(200, "Transfer-Encoding: chunked")
+    + b'%x;name=value;x="y z"\r\n%b\r\n0;last\r\n\r\n' % (len(BODY), BODY),
+    "a status line without words": framed(BODY).replace(b" Whatever", b" "),
+    "a status line that ends at its number": framed(BODY).replace(b" Whatever", b""),
+    "an encoding that is none": framed(BODY, 200, "Content-Encoding: Identity"),
+    "several interim replies": b"HTTP/1.1 100 Continue\r\n\r\n" + head(102) + head(103, "Link: </x>") + framed(BODY),
     "names in capitals": head(200, f"CONTENT-LENGTH: {len(BODY)}") + BODY,
 }
 
