@@ -64,6 +64,10 @@ mutate: $(VENV)/.mutate ## plant small mistakes; the fast tests have to notice 9
 prove: $(VENV)/.bench ## measure what docs/reliability.md quotes (about an hour; rolling restarts need haproxy)
 	$(BIN)/python -m tests.endurance poison
 	$(BIN)/python -m tests.endurance poison --kinds 50
+	$(BIN)/python -m tests.endurance blame
+	$(BIN)/python -m tests.endurance broken
+	$(BIN)/python -m tests.endurance restart
+	$(BIN)/python -m tests.endurance busy
 	$(BIN)/python -m tests.endurance overload --fixed-ms 300 --per-item-ms 5 --deadline-ms 10000
 	$(BIN)/python -m tests.endurance slow
 	$(BIN)/python -m tests.endurance outages

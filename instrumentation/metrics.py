@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from batching.call import ISOLATION
-from batching.errors import UpstreamRejected
+from batching.errors import ProxyError, UpstreamError, UpstreamRejected
 from batching.observer import Observer
 from batching.timing.rule import REASONS
 from instrumentation.bulk_histogram import BulkHistogram
 
 if TYPE_CHECKING:
-    from batching import BatchQueue, BatchReport, CallReport, ProxyError, RequestReport
+    from collections.abc import Iterable, Iterator
+
+    from batching import BatchQueue, BatchReport, CallReport, RequestReport
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1000)
+
+
+#: Statuses of batched routes, for the series that exist from the start.
+_STATUSES = (200, 400, 413, 422, 424, 429, 500, 502, 503, 504)
 
 
 class Metrics(Observer):
@@ -102,6 +108,24 @@ class Metrics(Observer):
         self._http_children: dict[tuple[str, int], Histogram] = {}
         self._call_children: dict[tuple[str, str], Counter] = {}
 
+    def expect(self, upstreams: Iterable[str], routes: Iterable[str]) -> None:
+        """Let every series exist from the start, at 0: a rate that appears with its first event misses that event."""
+        errors = list(_kinds(ProxyError))
+        for outcome in {error.outcome for error in errors}:
+            self._items.labels(outcome)
+        reasons = {error.retry_reason for error in errors if issubclass(error, UpstreamError)} - {None}
+        for reason in ("stale", *filter(None, reasons)):
+            self._retries.labels(reason)
+        results = {"ok", "Rejected", *(error.error_type for error in errors if issubclass(error, UpstreamError))}
+        for upstream in upstreams:
+            self._ejections.labels(upstream)
+            self._up.labels(upstream).set(0)
+            for result in results:
+                self._call_children[upstream, result] = self._upstream_calls.labels(upstream, result)
+        for route in routes:
+            for status in _STATUSES:
+                self._http_child(route, status)
+
     # ---- what the engine reports ----------------------------------------------------------------
 
     def on_batch(self, report: BatchReport) -> None:
@@ -126,7 +150,7 @@ class Metrics(Observer):
     def on_stale_connection(self, upstream: str) -> None:  # noqa: ARG002
         self._retries.labels("stale").inc()
 
-    def on_state(self, upstream: str, ready: bool) -> None:
+    def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:  # noqa: ARG002
         self._up.labels(upstream).set(ready)
 
     def on_ejection(self, upstream: str) -> None:
@@ -164,6 +188,14 @@ class Metrics(Observer):
         if child is None:
             child = self._http_children[route, status] = self._http.labels(route, status)
         return child
+
+
+def _kinds(error: type[ProxyError]) -> Iterator[type[ProxyError]]:
+    """Yield the class of an error and all below it, as far as the engine defines them."""
+    yield error
+    for below in error.__subclasses__():
+        if below.__module__.startswith("batching."):
+            yield from _kinds(below)
 
 
 def _upstream_result(error: ProxyError | None) -> str:

@@ -48,7 +48,7 @@ class Clamp:
         with self._lock:
             self._told[url] = info
             batch_size, items = clamped(self._batch_size, self._told.values())
-            before = self._capacity.batch_size, self._capacity.items
+            before = self._capacity.full_batch_size, self._capacity.items
             changes = []
             if batch_size != before[0]:
                 changes.append(f"max_batch_size {before[0]} -> {batch_size}")

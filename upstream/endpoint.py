@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import requests
 
+from batching.clock import NEVER
 from batching.errors import (
     ProxyError,
     UpstreamError,
+    UpstreamFailed,
+    UpstreamGateway,
+    UpstreamMisconfigured,
     UpstreamOverloaded,
     UpstreamProtocolError,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from batching.key import BatchKey, Task
 from batching.observer import Observer
 from formats.bounded import Bounded
+from formats.slices import BadRowsError
 from upstream.dialects.dialect import RefusalKind
+from upstream.health import Health
+from upstream.identity import Identities
+from upstream.lengths import Lengths
 from upstream.request import Request
+from upstream.retry_after import seconds
 from upstream.transport import ExchangeAdapter
 
 if TYPE_CHECKING:
     from batching.call import Batch
     from batching.clock import Clock
-    from batching.key import BatchKey
     from batching.outcomes import Answer
     from upstream.dialects.dialect import Dialect, UpstreamInfo
     from upstream.http_reply import Reply
 
-#: Keys whose vectors' dimension is remembered, and paths whose heads are: clients may choose both.
-MAX_REMEMBERED_KEYS, MAX_REMEMBERED_HEADS = 256, 256
+#: A call that tries whether the server works: one short text.
+TRIAL_KEY, TRIAL_ITEMS = BatchKey(Task.EMBED), [b'"ping"']
+#: Paths whose heads are remembered: clients may choose them.
+MAX_REMEMBERED_HEADS = 256
 
 
 class AnyEndpoint(Protocol):
@@ -42,8 +54,10 @@ class AnyEndpoint(Protocol):
 
     def cannot(self, key: BatchKey) -> str | None: ...
     def send(self, batch: Batch) -> Answer: ...
-    def is_healthy(self, timeout: float) -> bool: ...
+    def health(self, timeout: float) -> Health: ...
+    def try_out(self, timeout: float) -> Health: ...
     def info(self, timeout: float) -> UpstreamInfo | None: ...
+    def went_away(self) -> None: ...
 
 
 class Endpoint:
@@ -63,18 +77,25 @@ class Endpoint:
         timeout: float,
         api_key: str | None = None,
         observer: Observer | None = None,
+        identities: Identities | None = None,
+        idle: float = NEVER,
     ) -> None:
-        """``url`` without a trailing slash; ``connections`` kept open; ``timeout`` (s) of a whole call."""
+        """``url`` without a trailing slash; ``connections`` kept open; ``timeout`` (s) of a whole call.
+
+        ``identities``: shared with the endpoints of the other upstreams. ``idle``: seconds after which an idle
+        connection is not used again.
+        """
         self.url = url
         self.timeout = timeout
+        self._identities = identities or Identities()
         self._dialect = dialect
         self._clock = clock
         self._observer = observer or Observer()
-        self._dimensions: Bounded[BatchKey, int] = Bounded(MAX_REMEMBERED_KEYS)
+        self._lengths = Lengths(url, self._identities, clock)
         self._heads: Bounded[tuple[str, str], bytes] = Bounded(MAX_REMEMBERED_HEADS)
         self._session = requests.Session()
         self._session.trust_env = False
-        self._adapter = ExchangeAdapter(pool_connections=1, pool_maxsize=connections, now=clock.now)
+        self._adapter = ExchangeAdapter(pool_connections=1, pool_maxsize=connections, now=clock.now, idle=idle)
         self._session.mount(url, self._adapter)
         self._session.headers.clear()
         self._session.headers.update(
@@ -94,27 +115,66 @@ class Endpoint:
     def send(self, batch: Batch) -> Answer:
         """Make one call of the batch; raises an ``UpstreamError``.
 
-        The call ends by the time-out or the batch's deadline, whichever is first.
+        The call ends by the time-out. It is not ended by the batch's deadline: a server works on when its client has
+        gone, and the place of the call in flight is free only when it has finished.
         """
-        key, count = batch.key, len(batch.items)
-        end = min(self._clock.now() + self.timeout, batch.deadline)
-        reply = self._call(self._dialect.request(key, batch.items), end, self._dialect.reply_limit(key, count))
+        key, items = batch.key, batch.items
+        end = self._clock.now() + self.timeout
+        reply = self._call(self._dialect.request(key, items), end, self._dialect.reply_limit(key, len(items)))
         if reply.status != 200:
-            raise self._refused(reply, count)
-        answer = self._dialect.answer(key, count, reply)
-        if answer.dimension is not None:
-            self._check_dimension(key, answer.dimension)
-        return answer
+            raise self._refused(reply, len(items))
+        try:
+            answer = self._dialect.answer(key, len(items), reply)
+        except BadRowsError as problem:
+            answer = self._lengths.mend(key, problem)
+        except UpstreamProtocolError as problem:
+            # One input may be why: servers drop its row, or answer 200 with an error of their own.
+            raise UpstreamFailed(problem.message, reason="an answer that makes no sense") from problem
+        if answer.dimension is None:
+            return answer
+        self._lengths.check(key, answer.dimension, items)
+        return answer._replace(source=self._identities.source(self.url, answer.dimension))
 
-    def is_healthy(self, timeout: float) -> bool:
-        """Whether the server says within ``timeout`` seconds that it can work."""
-        reply = self._get(self._dialect.health_path, self._clock.now() + timeout)
-        return reply is not None and reply.status == 200
+    def health(self, timeout: float) -> Health:
+        """Ask the server within ``timeout`` seconds whether it can work."""
+        path = self._dialect.health_path
+        try:
+            reply = self._call(Request(path), self._clock.now() + timeout)
+        except ProxyError as problem:
+            return Health(False, _described(problem))
+        if reply.status == 200:
+            return Health(True)
+        reason = f"GET {path} is answered with status {reply.status}{_leads_to(reply)}"
+        return Health(False, reason, is_unknown=reply.status in {404, 405, 501})
+
+    def try_out(self, timeout: float) -> Health:
+        """Make one small call within ``timeout`` seconds, to see whether the server works."""
+        try:
+            reply = self._call(
+                self._dialect.request(TRIAL_KEY, TRIAL_ITEMS),
+                self._clock.now() + timeout,
+                self._dialect.reply_limit(TRIAL_KEY, 1),
+            )
+            if reply.status != 200:
+                raise self._refused(reply, 1)
+            self._dialect.answer(TRIAL_KEY, 1, reply)
+        except UpstreamRejected as problem:
+            return Health(False, f"it refuses a plain text with status {problem.status}: {problem.message}")
+        except (ProxyError, BadRowsError) as problem:
+            return Health(False, _described(problem))
+        return Health(True)
 
     def info(self, timeout: float) -> UpstreamInfo | None:
         """Read the server's own limits within ``timeout`` seconds; None if it does not tell."""
         end = self._clock.now() + timeout
-        return self._dialect.describe(lambda path: self._get(path, end))
+        said = self._dialect.describe(lambda path: self._get(path, end))
+        self._identities.told(self.url, None if said is None else said.model_id)
+        return said
+
+    def went_away(self) -> None:
+        """Forget which model the server has: it may come back with another."""
+        self._lengths.forget()
+        self._identities.gone(self.url)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -155,36 +215,45 @@ class Endpoint:
     def _refused(self, reply: Reply, count: int) -> UpstreamError:
         """Turn a reply other than 200 into the error that the batch's clients get."""
         refusal = self._dialect.refusal(reply)
+        status, reason = reply.status, f"status {reply.status}"
         if refusal.kind is RefusalKind.INPUTS:
-            status, error_type = reply.status, refusal.error_type
-            if count > 1:
-                # The text may quote any of the inputs, and they may belong to different clients.
-                general = f"the upstream refused this batch of {count} inputs"
-                return UpstreamRejected(general, status=status, error_type=error_type, words=refusal.text)
-            message = refusal.text or "the upstream refused this input"
-            return UpstreamRejected(message, status=status, error_type=error_type)
-        asked = _seconds(reply.headers.get("retry-after"))
+            # The text may quote any of the inputs, and they may belong to different clients.
+            general = "this input" if count == 1 else f"this batch of {count} inputs"
+            message = refusal.text if count == 1 and refusal.text else f"the upstream refused {general}"
+            words = refusal.text if count > 1 else ""
+            return UpstreamRejected(
+                message,
+                status=status,
+                error_type=refusal.error_type,
+                words=words,
+                concerns_size=refusal.concerns_size,
+            )
+        asked = seconds(reply.headers, time.time)
         if refusal.kind is RefusalKind.BUSY:
             return UpstreamOverloaded("the upstream is overloaded", retry_after=asked or 1, pause=asked or 0.0)
         if refusal.kind is RefusalKind.NOT_READY:
-            return UpstreamUnavailable("the upstream is not ready", retry_after=asked or 1, pause=asked or 0.0)
-        return UpstreamError(f"the upstream answered with status {reply.status}")
+            text = "the upstream is not ready"
+            return UpstreamUnavailable(text, retry_after=asked or 1, pause=asked or 0.0, reason=reason)
+        answered = f"the upstream answered with status {status}"
+        if refusal.kind is RefusalKind.SUSPICIOUS:
+            words = f"{answered}: {refusal.text}" if refusal.text else ""
+            message = words if count == 1 and words else answered
+            return UpstreamFailed(message, status=424 if status == 424 else 502, words=words, reason=reason)
+        if refusal.kind is RefusalKind.MISCONFIGURED:
+            text = f": {refusal.text}" if refusal.text else ""
+            return UpstreamMisconfigured(answered, reason=reason + _leads_to(reply) + text)
+        if refusal.kind is RefusalKind.GATEWAY:
+            return UpstreamGateway(answered, status=504 if status == 504 else 502, reason=reason)
+        return UpstreamError(answered, reason=reason)
 
-    def _check_dimension(self, key: BatchKey, dimension: int) -> None:
-        known = self._dimensions.get(key)
-        if known == dimension:
-            return
-        if known is not None:
-            # Another model behind the same address? The next answer decides: forget, do not lock up.
-            self._dimensions.pop(key, None)  # another thread may have come to the same conclusion
-            raise UpstreamProtocolError(f"the upstream's vectors changed from {known} to {dimension} dimensions")
-        self._dimensions[key] = dimension
+
+def _described(problem: Exception) -> str:
+    """Return what the log says of a failed call."""
+    reason = getattr(problem, "reason", "")
+    return f"{problem} ({reason})" if reason and reason not in str(problem) else str(problem)
 
 
-def _seconds(value: str | None) -> float | None:
-    """Read a ``Retry-After`` in seconds; the date form and nonsense count as absent."""
-    # Headers are Latin-1, where some superscripts are "digits" that `int` does not read.
-    if value is None or not value.isdecimal() or len(value) >= 16:
-        return None
-    seconds = float(value)
-    return seconds if seconds < 100_000 else None
+def _leads_to(reply: Reply) -> str:
+    """Return where a redirect leads to, for the log."""
+    location = reply.headers.get("location", "")
+    return f", which leads to {location[:200]!r}" if location and 300 <= reply.status < 400 else ""

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from typing import TYPE_CHECKING
 
-from batching.budget import Budget
 from batching.capacity import Slots
 from batching.clock import NOW
 from batching.errors import (
+    InputsInDoubt,
     NoUpstream,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamPaused,
-    UpstreamRejected,
-    UpstreamTimeout,
 )
 from batching.observer import CallReport, Observer
-from upstream.breaker import Breaker, State
-from upstream.window import Window
+from upstream.member import WITNESS, Member
+from upstream.outage import no_upstream, outage_of
+from upstream.retries import Retries, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from batching.call import Batch
     from batching.capacity import Capacity
@@ -31,65 +31,12 @@ if TYPE_CHECKING:
     from batching.outcomes import Answer
     from upstream.endpoint import AnyEndpoint
 
-#: Retries that each ordinary call allows, and those allowed at the start.
-RETRY_SHARE, RETRY_FLOOR = 0.1, 10.0
+log = logging.getLogger(__name__)
+
 #: Longest (s) that a retry waits where the upstream names no time; the wait is anything up to it ("full jitter").
 BACKOFF = 0.1
-#: Longest (s) that an upstream is left alone because it asked for it: then it is asked again how it is.
-LONGEST_PAUSE = 60.0
-#: Where all upstreams are ejected and one is being tried, the others' batches wait so long (s) for it to answer.
-PROBE_GRACE = 1.0
-#: A call that timed out sooner (s) than this had little time, and says nothing about the upstream.
-HUNG = 5.0
-
-
-class _Upstream:
-    """An endpoint and how it fares. The pool's lock guards it."""
-
-    def __init__(self, endpoint: AnyEndpoint, most_in_flight: int) -> None:
-        self.endpoint = endpoint
-        self.breaker = Breaker()
-        self.window = Window(most_in_flight)
-        self.in_flight = 0
-        self.calls = 0
-        #: It has asked to be left alone until this moment.
-        self.not_before = NOW
-        #: When its latest probe began.
-        self.probed_at = NOW
-
-    def __repr__(self) -> str:
-        return f"<{self.endpoint.url}: {self.in_flight} in flight, {self.breaker}, {self.window}>"
-
-    @property
-    def probe_due(self) -> float:
-        """When one batch may try it, while it is ejected."""
-        return max(self.breaker.until, self.not_before)
-
-    def wants_probe(self, now: float) -> bool:
-        """Whether one batch is to try it."""
-        return self.breaker.wants_probe(now) and self.not_before <= now
-
-    def readmit(self) -> None:
-        """It was seen to answer: if it is ejected it may be tried at once, even where it had asked for a pause."""
-        if not self.breaker.is_closed:
-            self.breaker.readmit()
-            self.not_before = NOW
-
-    def is_steady(self, now: float) -> bool:
-        """Whether its slots do not depend on its calls in flight."""
-        return self.breaker.is_closed and self.not_before <= now and self.in_flight <= self.window.size
-
-    def slots(self, now: float) -> Iterator[Slots]:
-        """Yield how many batches it may have, and from when on.
-
-        Calls that are under way count even where no other may follow them: they hold none of the others' slots.
-        """
-        yield Slots(NOW, self.in_flight)
-        if self.breaker.is_closed:
-            start = NOW if self.not_before <= now else self.not_before
-            yield Slots(start, max(self.window.size - self.in_flight, 0))
-        elif self.breaker.state is State.OPEN:
-            yield Slots(self.probe_due, 1)
+#: Longest (s) that an upstream is tried out with a plain text.
+TRIAL_TIMEOUT = 5.0
 
 
 class UpstreamPool(Observer):
@@ -108,23 +55,30 @@ class UpstreamPool(Observer):
         most_in_flight: int,
         clock: Clock,
         *,
+        unavailable_wait: float = 0.0,
         observer: Observer | None = None,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """``most_in_flight``: batches at each upstream at once."""
-        self._upstreams = [_Upstream(endpoint, most_in_flight) for endpoint in endpoints]
+        """``most_in_flight``: batches at each upstream at once.
+
+        ``unavailable_wait``: seconds from the moment when no upstream can be reached for which calls wait for one.
+        """
+        several = len(endpoints) > 1
+        self._upstreams = [Member(endpoint, most_in_flight, has_others=several) for endpoint in endpoints]
         self._capacity = capacity
         self._clock = clock
+        self._unavailable_wait = unavailable_wait
         self._observer = observer or Observer()
         self._jitter = jitter
-        self._budget = Budget(RETRY_SHARE, RETRY_FLOOR)
+        self._retries = Retries(waits=unavailable_wait > 0)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         #: Whether calls that end well leave the capacity as it is.
         self._is_steady = False
+        self._outage_since: float | None = None
 
     def __repr__(self) -> str:
-        return f"<UpstreamPool {self._upstreams}, retries: {self._budget}>"
+        return f"<UpstreamPool {self._upstreams}, {self._retries}>"
 
     def cannot(self, key: BatchKey) -> str | None:
         """Say why the upstreams cannot do what the key asks for; None if they can. All serve the same model."""
@@ -133,63 +87,67 @@ class UpstreamPool(Observer):
     def send(self, batch: Batch) -> Answer:
         """Return one result for each item, in order; raises an ``UpstreamError``.
 
-        Raises ``UpstreamPaused`` where the upstream has asked for a pause: the batch is to wait in the queue.
+        Raises ``UpstreamPaused`` where the batch is to wait in the queue: the upstream has asked for a pause, or none
+        can be reached and calls wait for that.
         """
-        self._budget.earn()
+        self._retries.earn()
         first = self._choose(None)
+        is_probe = not first.breaker.is_closed
         try:
             return self._call(first, batch, batch.retry_reason)
         except UpstreamError as error:
-            if error.retry_reason is None or batch.is_retry:
-                raise
-            batch.is_measurable = False
-            second = self._second_chance(first, batch, error)
+            second = self._second_chance(first, batch, error, is_probe=is_probe)
             if second is None:
-                raise
-            return self._call(second, batch, error.retry_reason)
+                raise self._ends_with(error, batch, first, is_probe=is_probe) from None
+            batch.is_measurable = False
+            problem, reason = error.bare(), error.retry_reason
+        try:
+            return self._call(second, batch, reason)
+        except UpstreamError as error:
+            if is_probe and isinstance(problem, InputsInDoubt) and isinstance(error, InputsInDoubt):
+                self._forgive(first)  # both failed on it: an input is the likelier cause
+            raise self._ends_with(error, batch, second, is_probe=is_probe) from None
 
     def stop(self) -> None:
         """Wait for nothing any more."""
         self._stopping.set()
 
-    def on_state(self, upstream: str, ready: bool) -> None:
-        """An ejected upstream that was seen to answer is tried again at once."""
-        if not ready:
-            return
+    def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:  # noqa: ARG002
+        """Leave out what does not answer while others do; an ejected upstream that answers is tried again at once."""
         with self._lock:
             for each in self._upstreams:
                 if each.endpoint.url == upstream:
-                    each.readmit()
+                    each.is_up = ready
+                    if ready:
+                        each.readmit()
             self._adapt(self._clock.now())
 
     # ---- which ----------------------------------------------------------------------------------
 
-    def _choose(self, avoid: _Upstream | None) -> _Upstream:
+    def _choose(self, avoid: Member | None) -> Member:
         """Take the upstream for the next call.
 
-        1. One whose probe is due. 2. Of those that are closed and have not asked for a pause, the one with room and
-        least to do. Raises ``NoUpstream`` where all are ejected, ``UpstreamPaused`` where the others have asked for a
-        pause.
+        1. One whose probe is due. 2. Of those that are closed and have not asked for a pause, the one that answers its
+        health check, with room and least to do. Raises ``UpstreamPaused`` where all are ejected, or the others have
+        asked for a pause.
         """
         with self._lock:
             now = self._clock.now()
-            due = (each for each in self._upstreams if each is not avoid and each.wants_probe(now))
-            chosen = next(due, None)
+            chosen = next((each for each in self._usable() if each is not avoid and each.wants_probe(now)), None)
             if chosen is not None:
                 chosen.breaker.probe()
-                chosen.probed_at = now
             else:
                 closed = [each for each in self._upstreams if each.breaker.is_closed]
                 if not closed:
-                    soonest = min(each.probe_due for each in self._upstreams)
-                    raise NoUpstream("no upstream answers at present", retry_after=max(1.0, soonest - now))
+                    raise UpstreamPaused(no_upstream(self._upstreams, now))
                 # Of those equally busy the one asked least, which spreads the load also where it is low.
                 chosen = min(
                     closed,
                     key=lambda each: (
                         each.not_before > now,
                         each is avoid,
-                        each.in_flight >= each.window.size,
+                        not each.is_up,
+                        each.in_flight >= each.most_in_flight,
                         each.in_flight,
                         each.calls,
                     ),
@@ -205,19 +163,31 @@ class UpstreamPool(Observer):
                 self._adapt(now)
             return chosen
 
-    def _second_chance(self, first: _Upstream, batch: Batch, error: UpstreamError) -> _Upstream | None:
+    def _usable(self) -> list[Member]:
+        """Return the upstreams that may have batches: those that answer their health check, while one does."""
+        if all(each.is_up for each in self._upstreams):  # nearly always
+            return self._upstreams
+        up = [each for each in self._upstreams if each.is_up]
+        return up if any(each.breaker.is_closed for each in up) else self._upstreams
+
+    def _second_chance(self, first: Member, batch: Batch, error: UpstreamError, *, is_probe: bool) -> Member | None:
         """Return the upstream for a retry, once it may be made; None if it must not be.
 
         Raises ``UpstreamPaused`` if it may be made after a pause that the upstream has asked for.
         """
-        if not self._budget.spend():
+        if error.retry_reason is None or batch.deadline <= self._clock.now():
             return None
+        if is_probe and (other := self._elsewhere(first)) is not None:
+            return other  # a probe costs no client its answer, and no retry
+        where = self._retries.where(error, is_retry=batch.is_retry)
+        if where is not Where.ANYWHERE:
+            return self._elsewhere(first) if where is Where.ELSEWHERE else None
         try:
             second = self._choose(first)
-        except UpstreamPaused:
+        except UpstreamPaused as paused:
+            if isinstance(paused.answer, NoUpstream):
+                return None
             raise UpstreamPaused(error.bare(), error.retry_reason) from None
-        except NoUpstream:
-            return None
         if second is first:
             # Another may be asked at once; the same gets a moment.
             pause = self._jitter(0.0, BACKOFF)
@@ -226,15 +196,37 @@ class UpstreamPool(Observer):
                 return None
         return second
 
-    def _give_back(self, upstream: _Upstream) -> None:
+    def _elsewhere(self, first: Member) -> Member | None:
+        """Take another upstream that gets calls as usual; None if there is none."""
+        with self._lock:
+            now = self._clock.now()
+            others = [each for each in self._upstreams if each is not first]
+            well = [each for each in others if each.breaker.is_closed and each.is_up and each.not_before <= now]
+            if not well:
+                return None
+            chosen = min(well, key=lambda each: (each.in_flight >= each.most_in_flight, each.in_flight, each.calls))
+            chosen.in_flight += 1
+            chosen.calls += 1
+            return chosen
+
+    def _ends_with(self, error: UpstreamError, batch: Batch, at: Member, *, is_probe: bool) -> UpstreamError:
+        is_no_inputs_fault = is_probe or at.breaker.is_no_inputs_fault
+        return self._retries.ends_with(error, is_retry=batch.is_retry, is_no_inputs_fault=is_no_inputs_fault)
+
+    def _give_back(self, upstream: Member) -> None:
         with self._lock:
             upstream.in_flight -= 1
             upstream.breaker.ignore()
             self._adapt(self._clock.now())
 
+    def _forgive(self, upstream: Member) -> None:
+        with self._lock:
+            upstream.breaker.readmit()
+            self._adapt(self._clock.now())
+
     # ---- one call -------------------------------------------------------------------------------
 
-    def _call(self, upstream: _Upstream, batch: Batch, retry_reason: str | None) -> Answer:
+    def _call(self, upstream: Member, batch: Batch, retry_reason: str | None) -> Answer:
         began = self._clock.now()
         try:
             answer = upstream.endpoint.send(batch)
@@ -244,64 +236,68 @@ class UpstreamPool(Observer):
         except BaseException:  # a bug of ours says nothing about the upstream
             self._give_back(upstream)
             raise
-        self._end(upstream, batch, retry_reason, began, None)
+        self._end(upstream, batch, retry_reason, began, None, bad=answer.bad)
         return answer
 
     def _end(
-        self, upstream: _Upstream, batch: Batch, retry_reason: str | None, began: float, error: UpstreamError | None
+        self,
+        upstream: Member,
+        batch: Batch,
+        retry_reason: str | None,
+        began: float,
+        error: UpstreamError | None,
+        *,
+        bad: Container[int] = (),
     ) -> None:
         now = self._clock.now()
-        ejected = self._learn(upstream, error, began, now)
+        with self._lock:
+            witness = None if error is None else upstream.witness(batch, error, now)
+        if witness is not None:
+            self._ask_witness(upstream, witness)
+        with self._lock:
+            window = upstream.window.size
+            ejected = upstream.ended(batch, error, began, now, bad=bad)
+            if error is not None or not self._is_steady or upstream.window.size != window:
+                self._adapt(now)
         url = upstream.endpoint.url
         self._observer.on_call(CallReport(url, len(batch.items), batch.reason, retry_reason, now - began, error))
         if ejected:
             self._observer.on_ejection(url)
 
-    def _learn(self, upstream: _Upstream, error: UpstreamError | None, began: float, now: float) -> bool:
-        """Learn from a call; return whether it ejected the upstream."""
+    def _ask_witness(self, upstream: Member, witness: Batch) -> None:
+        """Repeat an input that the upstream has accepted, before it is ejected for failures that inputs may cause.
+
+        Where it has accepted none, it is tried out with a plain text.
+        """
+        began = self._clock.now()
+        is_well, error = False, None
+        try:
+            if witness.items:
+                upstream.endpoint.send(witness)
+            is_well = bool(witness.items) or upstream.endpoint.try_out(TRIAL_TIMEOUT).is_well
+        except UpstreamError as problem:
+            error = problem.bare()
+        except Exception:  # a bug of ours ejects no upstream
+            log.exception("asking upstream %s about a known input failed unexpectedly", upstream.endpoint.url)
+            is_well = True
         with self._lock:
-            upstream.in_flight -= 1
-            ejected = False
-            window = upstream.window.size
-            if error is None or isinstance(error, UpstreamRejected):
-                if upstream.breaker.is_closed:
-                    upstream.window.grow()
-                upstream.breaker.succeeded()
-            elif _counts_against_upstream(error, now - began, upstream.endpoint.timeout):
-                ejected = upstream.breaker.failed(now)
-            else:
-                upstream.breaker.ignore()
-            if error is not None and error.pause is not None:
-                upstream.window.cut(began, now)
-                if error.pause:
-                    upstream.not_before = max(upstream.not_before, now + min(error.pause, LONGEST_PAUSE))
-            if error is not None or not self._is_steady or upstream.window.size != window:
-                self._adapt(now)
-            return ejected
+            upstream.heard_witness(is_well=is_well)
+        latency = self._clock.now() - began
+        self._observer.on_call(CallReport(upstream.endpoint.url, 1, WITNESS, None, latency, error))
+
+    # ---- what the upstreams take ----------------------------------------------------------------
 
     def _adapt(self, now: float) -> None:
         """Let the queue give out as many batches as the upstreams take."""
         self._is_steady = all(each.is_steady(now) for each in self._upstreams)
-        slots = [slots for each in self._upstreams for slots in each.slots(now)]
-        if not any(each.breaker.is_closed for each in self._upstreams):
-            slots = self._without_any(slots)
-        self._capacity.change(slots=slots)
-
-    def _without_any(self, slots: list[Slots]) -> list[Slots]:
-        """Return the slots where all upstreams are ejected: a batch leaves, to be answered that none is there.
-
-        Not at once while one is being tried: it may be back, and the batches that wait are its next ones.
-        """
-        trying = [each.probed_at for each in self._upstreams if each.breaker.state is State.HALF_OPEN]
-        if trying:
-            return [*slots, Slots(max(trying) + PROBE_GRACE, 1)]
-        # The slot of the first probe is there before its time, so that no second batch leaves beside the probe.
-        slots.remove(Slots(min(each.probe_due for each in self._upstreams), 1))
-        return [*slots, Slots(NOW, 1)]
-
-
-def _counts_against_upstream(error: UpstreamError, latency: float, timeout: float) -> bool:
-    """Whether a failure counts against the upstream."""
-    if isinstance(error, UpstreamTimeout):
-        return latency >= min(HUNG, timeout)
-    return not isinstance(error, UpstreamOverloaded)
+        usable = self._usable()
+        slots: list[Slots] = []
+        for each in self._upstreams:
+            slots += each.slots(now) if each in usable else [Slots(NOW, each.in_flight)]
+        if any(each.breaker.is_closed for each in self._upstreams):
+            self._outage_since = None
+            self._capacity.change(slots=slots)
+        else:
+            self._outage_since = now if self._outage_since is None else self._outage_since
+            outage = outage_of(self._upstreams, self._outage_since, self._unavailable_wait, now)
+            self._capacity.change(slots=slots, outage=outage)

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
     from upstream.monitor import UpstreamMonitor
 
+#: Seconds that a health check waits for a look at all upstreams that is due; then it is told what is known.
+LONGEST_WAIT = 0.03
+
 
 class Readiness:
     """What the monitors of all upstreams know: the service is ready while one upstream is."""
@@ -17,14 +20,21 @@ class Readiness:
         self._monitors = monitors
 
     def check(self, max_age: float) -> dict[str, bool]:
-        """Say of each upstream whether it answers, as seen at most ``max_age`` seconds ago.
+        """Say of each upstream whether it answers, as seen at most ``max_age`` seconds ago if a look is quick.
 
-        Where none was ready each is probed; otherwise those that were, for the monitors' threads probe the others.
+        Where none was ready each is looked at; otherwise those that were, for the monitors look at the others anyway.
         """
-        ready = [each for each in self._monitors if each.ready] or self._monitors
-        for each in ready:
-            each.check(max_age)
+        due = [each for each in self._monitors if each.ready] or self._monitors
+        for each in due:
+            each.ask(max_age)
+        wait = LONGEST_WAIT
+        for each in due:
+            wait = each.await_look(wait)
         return {each.url: each.ready for each in self._monitors}
+
+    def reasons(self) -> dict[str, str]:
+        """Say of each upstream that does not answer why not."""
+        return {each.url: each.reason for each in self._monitors if not each.ready}
 
     def start(self) -> None:
         """Start probing, a daemon thread for each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from api.apis.table import ROUTES
 from api.app import App
 from api.routes import register
 from batching import (
@@ -18,10 +19,12 @@ from batching import (
     SystemClock,
     Timing,
 )
+from instrumentation.logs import UpstreamLog
 from instrumentation.metrics import Metrics
 from upstream.clamp import Clamp
 from upstream.dialects.tei import TeiDialect
 from upstream.endpoint import Endpoint
+from upstream.identity import Identities
 from upstream.monitor import UpstreamMonitor
 from upstream.pool import UpstreamPool
 from upstream.readiness import Readiness
@@ -52,23 +55,31 @@ class Service:
         """``endpoints``: the upstreams, for tests; by default one for each ``inference_url``."""
         clock = SystemClock()
         self.metrics = Metrics()
-        self._observers = Observers(self.metrics)
+        upstream_log = UpstreamLog(clock)
+        self._observers = Observers(self.metrics, upstream_log)
+        identities = Identities()
         self._closing: list[Endpoint] = []
         if endpoints is None:
-            endpoints = self._closing = _endpoints(settings, clock, self.metrics)
+            endpoints = self._closing = _endpoints(settings, clock, self.metrics, identities)
         batches = settings.max_inflight_batches * len(endpoints)
         self.limits = _limits(settings)
         self.capacity = Capacity(batches=batches, batch_size=settings.max_batch_size)
         self.pool = UpstreamPool(
-            endpoints, self.capacity, settings.max_inflight_batches, clock, observer=self._observers
+            endpoints,
+            self.capacity,
+            settings.max_inflight_batches,
+            clock,
+            unavailable_wait=settings.unavailable_wait,
+            observer=self._observers,
         )
         clamp = Clamp(self.capacity, batch_size=settings.max_batch_size, batches=batches)
-        told = Observers(self.metrics, self.pool)
-        monitors = [UpstreamMonitor(endpoint, clamp, clock, told) for endpoint in endpoints]
+        told = Observers(self.metrics, upstream_log, self.pool)
+        monitors = [UpstreamMonitor(endpoint, clamp, clock, told, identities) for endpoint in endpoints]
         self._observers.add(*monitors)  # which the pool tells of failed calls
         self.readiness = Readiness(monitors)
         self.queue = BatchQueue(self.limits, self.capacity, lambda: _timing(settings, len(endpoints)), clock)
         self.metrics.read_gauges_from(self.queue)
+        self.metrics.expect([each.url for each in endpoints], [route.path for route in ROUTES])
         self.batcher = Batcher(self.queue, self.pool, clock, threads=batches, observer=self._observers)
         self._stop_timeout = min(settings.request_timeout, settings.upstream_timeout)
         self.draining = False
@@ -123,7 +134,7 @@ class Service:
         return app
 
 
-def _endpoints(settings: Settings, clock: Clock, observer: Observer) -> list[Endpoint]:
+def _endpoints(settings: Settings, clock: Clock, observer: Observer, identities: Identities) -> list[Endpoint]:
     if not settings.inference_url:
         raise ValueError("an inference_url is needed here")
     # Each has connections for all batches, should it be the only one left, and for its monitor.
@@ -137,6 +148,8 @@ def _endpoints(settings: Settings, clock: Clock, observer: Observer) -> list[End
             timeout=settings.upstream_timeout,
             api_key=settings.inference_api_key,
             observer=observer,
+            identities=identities,
+            idle=settings.upstream_idle,
         )
         for url in settings.inference_url
     ]

@@ -5,7 +5,22 @@ from __future__ import annotations
 import importlib
 import sys
 
-PROOFS = ("integrity", "reloads", "kills", "rolling", "soak", "slow", "overload", "outages", "poison")
+PROOFS = (
+    "integrity",
+    "reloads",
+    "kills",
+    "rolling",
+    "soak",
+    "slow",
+    "overload",
+    "outages",
+    "poison",
+    "blame",
+    "broken",
+    "restart",
+    "busy",
+    "door",
+)
 
 
 def main() -> int:

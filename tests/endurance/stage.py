@@ -30,7 +30,7 @@ VARIANT = ("-m", "gunicorn", "-c", "gunicorn.conf.py")
 class Upstream:
     """The simulated upstream; it can be killed, and comes back on the same port."""
 
-    def __init__(self, **behaviour: float) -> None:
+    def __init__(self, **behaviour: float | str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._behaviour = behaviour
@@ -47,7 +47,7 @@ class Upstream:
             return fetch(self.url, "/health", timeout=1.0)[0] == 200
         return False
 
-    def behave(self, **behaviour: float) -> None:
+    def behave(self, **behaviour: float | str) -> None:
         """Behave like this from now on, and for the rest by default."""
         fetch(self.url, "/behave", behaviour, timeout=5.0)
 

@@ -16,15 +16,29 @@ from benchmarks import wire
 from tests.endurance.vectors import vector_for
 from tests.support.upstream.forms import Form, TeiForm
 
-#: Texts that begin like this are refused, and with them the whole call.
+#: Texts that begin like this are bad; ``Behaviour.shows`` says how that is seen.
 POISON = "poison"
-REFUSALS = {422: ("Unprocessable", "Validation"), 429: ("Too Many", "Overloaded"), 503: ("Unavailable", "Unhealthy")}
+REFUSALS = {
+    422: ("Unprocessable", "Validation"),
+    424: ("Failed Dependency", "Backend"),
+    429: ("Too Many", "Overloaded"),
+    500: ("Internal Server Error", "Backend"),
+    502: ("Bad Gateway", "Gateway"),
+    503: ("Unavailable", "Unhealthy"),
+    504: ("Gateway Timeout", "Gateway"),
+}
+#: What stands in the row of a bad text instead of its vector.
+BAD_ROWS = {"null": b"null", "nan": b"[NaN,NaN]", "short": b"[1.5]"}
 INFO = {"model_id": "endurance", "max_client_batch_size": 1000, "max_concurrent_requests": 4096}
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Milliseconds and chances. A call takes ``fixed`` + ``per_item`` for each item + up to ``random`` more."""
+    """Milliseconds and chances. A call takes ``fixed`` + ``per_item`` for each item + up to ``random`` more.
+
+    ``serial``: one call after the other, as a model on one device does. ``shows``: how a bad text is seen, a status of
+    the whole call or one of ``BAD_ROWS``. ``blocks``: health checks too wait for the calls under way.
+    """
 
     fixed: float = 2.0
     per_item: float = 0.0
@@ -35,6 +49,9 @@ class Behaviour:
     #: Chance that a call fails: by a reset where ``status`` is 0, else by this answer.
     fails: float = 0.0
     status: int = 0
+    shows: str = "422"
+    serial: bool = False
+    blocks: bool = False
 
 
 class Embedder:
@@ -44,6 +61,7 @@ class Embedder:
         self.form = form
         self.behaviour = behaviour
         self._random = random.Random(1)
+        self._free_at = 0.0
 
     def delay(self, items: int) -> float:
         now = self.behaviour
@@ -58,9 +76,19 @@ class Embedder:
         """Return the reply to a call; None stands for a reset."""
         if self.failing():
             return self._refusal(self.behaviour.status) if self.behaviour.status else None
-        if any(text.startswith(POISON) for text in texts):
-            return self._refusal(422)
-        return wire.build_reply(200, "OK", self.form.answer([self.form.vector(text) for text in texts]))
+        shows = self.behaviour.shows
+        if shows.isdigit() and any(text.startswith(POISON) for text in texts):
+            return self._refusal(int(shows))
+        rows = [BAD_ROWS[shows] if text.startswith(POISON) else self.form.vector(text) for text in texts]
+        return wire.build_reply(200, "OK", self.form.answer(rows))
+
+    def due(self, delay: float) -> float:
+        """Return how many seconds from now a call ends that takes ``delay``; a serial server begins it later."""
+        now = asyncio.get_running_loop().time()
+        if not self.behaviour.serial:
+            return delay
+        self._free_at = max(self._free_at, now) + delay
+        return self._free_at - now
 
     def _refusal(self, status: int) -> bytes:
         reason, error_type = REFUSALS[status]
@@ -94,13 +122,14 @@ class Connection(asyncio.Protocol):
         method, path = head.method.decode(), head.path.decode()
         if self._embedder.form.is_call(method, path):
             texts = self._embedder.form.inputs(body)
-            delay = self._embedder.delay(len(texts))
+            delay = self._embedder.due(self._embedder.delay(len(texts)))
             asyncio.get_running_loop().call_later(delay, self._answer, self._embedder.reply(texts))
         elif path == "/behave":
             self._embedder.behaviour = replace(Behaviour(), **json.loads(body))
             self._answer(wire.build_reply(200, "OK", b"{}"))
         else:
-            self._answer(self._embedder.page(path))
+            delay = self._embedder.due(0.0) if self._embedder.behaviour.blocks else 0.0
+            asyncio.get_running_loop().call_later(delay, self._answer, self._embedder.page(path))
 
     def _answer(self, reply: bytes | None) -> None:
         if reply is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,7 @@ from tests.support.observers import RecordingObserver
 from tests.support.upstream import ScriptedUpstream, TeiForm
 from tests.upstream.endpoint_bench import TIMEOUT
 from tests.upstream.pool_bench import PoolBench
+from tests.upstream.transport_bench import Client
 from upstream.dialects.tei import TeiDialect
 from upstream.endpoint import Endpoint
 
@@ -27,8 +28,8 @@ def pool_of() -> Iterator[Callable[..., PoolBench]]:
     """A maker of pools, whose calls all end with the test."""
     benches: list[PoolBench] = []
 
-    def pool_of(count: int = 1, *, each: int = 4, latency: float = 0.0) -> PoolBench:
-        benches.append(PoolBench(count, each=each, latency=latency))
+    def pool_of(count: int = 1, *, each: int = 4, latency: float = 0.0, wait: float = 0.0) -> PoolBench:
+        benches.append(PoolBench(count, each=each, latency=latency, wait=wait))
         return benches[-1]
 
     yield pool_of
@@ -75,3 +76,24 @@ def connect(observer: RecordingObserver) -> Iterator[Connect]:
 @pytest.fixture
 def endpoint(upstream: ScriptedUpstream, connect: Connect) -> Endpoint:
     return connect(upstream)
+
+
+@pytest.fixture
+def plain() -> Iterator[ScriptedUpstream]:
+    """An upstream of one test only."""
+    with ScriptedUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def client_of() -> Iterator[Callable[..., Client]]:
+    """A maker of adapters, whose sessions are closed with the test."""
+    clients: list[Client] = []
+
+    def client_of(url: str, **options: Any) -> Client:
+        clients.append(Client(url, **options))
+        return clients[-1]
+
+    yield client_of
+    for client in clients:
+        client.session.close()

@@ -10,7 +10,9 @@ from tests.support.fakes import FakeClock, FakeUpstream, capacity_of
 from tests.support.observers import RecordingObserver
 from upstream.clamp import Clamp
 from upstream.dialects.dialect import UpstreamInfo
-from upstream.monitor import UpstreamMonitor
+from upstream.health import Health
+from upstream.identity import Identities
+from upstream.monitor import PROBE_TIMEOUT, UpstreamMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,18 +33,49 @@ class ProbedUpstream(FakeUpstream):
         self.probes: list[float] = []
         self.questions: list[float] = []
         self.probed = threading.Semaphore(0)
+        #: What its health check says instead, and how a small call ends.
+        self.says: Health | None = None
+        self.trial = Health(True)
+        #: The seconds that each small call was given.
+        self.trials: list[float] = []
+        #: How often it was said that it has gone.
+        self.departures = 0
+        self.identities: Identities | None = None
         #: Called during each probe.
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def is_healthy(self, timeout: float) -> bool:
+    def health(self, timeout: float) -> Health:
         self.probes.append(timeout)
         self.meanwhile()
         self.probed.release()
-        return self.healthy
+        return self.says or super().health(timeout)
+
+    def try_out(self, timeout: float) -> Health:
+        self.trials.append(timeout)
+        return self.trial
+
+    def went_away(self) -> None:
+        self.departures += 1
+        if self.identities is not None:
+            self.identities.gone(self.url)
 
     def info(self, timeout: float) -> UpstreamInfo | None:
         self.questions.append(timeout)
+        if self.identities is not None:
+            self.identities.told(self.url, self.told and self.told.model_id)
         return self.told
+
+
+class RecordingReasons(RecordingObserver):
+    """Keeps the reasons as well that come with states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: list[str] = []
+
+    def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:
+        super().on_state(upstream, ready)
+        self.reasons.append(reason)
 
 
 class Wake:
@@ -75,13 +108,30 @@ class MonitorBench:
         self.clock = FakeClock()
         self.upstream = ProbedUpstream()
         self.capacity = capacity_of()
-        self.observer = RecordingObserver()
+        self.observer = RecordingReasons()
+        self.identities = self.upstream.identities = Identities()
         clamp = Clamp(self.capacity, batch_size=32, batches=4)
-        self.monitor = UpstreamMonitor(self.upstream, clamp, self.clock, self.observer)
+        self.monitor = UpstreamMonitor(self.upstream, clamp, self.clock, self.observer, self.identities)
 
-    def fails(self, error: ProxyError | None, upstream: str = URL) -> None:
-        """Tell the monitor of a call that has ended like this."""
-        self.monitor.on_call(CallReport(upstream, 1, "full", None, 0.1, error))
+    def fails(self, error: ProxyError | None, upstream: str = URL, *, took: float = 0.1) -> None:
+        """Tell the monitor of a call that has ended like this, after so many seconds."""
+        self.monitor.on_call(CallReport(upstream, 1, "full", None, took, error))
+
+    def succeeds(self) -> None:
+        """Tell the monitor of a call that was answered well."""
+        self.fails(None)
+
+    def look(self) -> bool:
+        """Have the upstream looked at now."""
+        return self.monitor.check(max_age=-1.0)
+
+    def let_time_out(self) -> None:
+        """Let each health check run into its time."""
+
+        def wait() -> None:
+            self.clock.time += PROBE_TIMEOUT
+
+        self.upstream.meanwhile, self.upstream.says = wait, Health(False, "no answer in time")
 
     def check_each(self, *health: bool) -> list[bool]:
         """Check once a second, with the upstream as healthy as this."""

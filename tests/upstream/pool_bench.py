@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 
 from batching import Answer, Batch, CallReport
 from batching.call import Part
-from batching.errors import ProxyError, UpstreamError, UpstreamOverloaded, UpstreamPaused
+from batching.errors import NoUpstream, ProxyError, UpstreamError, UpstreamOverloaded, UpstreamPaused
 from tests.support.fakes import KEY, FakeClock, FakeUpstream, call_of, capacity_of, results_of
 from tests.support.observers import RecordingObserver
 from upstream.breaker import Breaker
@@ -85,15 +86,23 @@ class Workers:
 class PoolBench:
     """A pool of ``count`` upstreams with ``each`` batches at once. What jitter is asked for is noted, and all used."""
 
-    def __init__(self, count: int = 1, *, each: int = 4, latency: float = 0.0) -> None:
+    def __init__(self, count: int = 1, *, each: int = 4, latency: float = 0.0, wait: float = 0.0) -> None:
+        """``wait``: seconds for which calls wait where no upstream can be reached."""
         self.clock = FakeClock()
         self.upstreams = [GatedUpstream(self.clock, lambda size: latency, f"http://{n}") for n in range(count)]
         self.capacity = capacity_of(max_inflight_batches=each * count)
         self.observer = RecordingObserver()
         self.jitters: list[tuple[float, float]] = []
         self.pool = UpstreamPool(
-            self.upstreams, self.capacity, each, self.clock, observer=self.observer, jitter=self._jitter
+            self.upstreams,
+            self.capacity,
+            each,
+            self.clock,
+            unavailable_wait=wait,
+            observer=self.observer,
+            jitter=self._jitter,
         )
+        self._fresh = itertools.count()
         self.workers = Workers(self.upstreams)
 
     def _jitter(self, low: float, high: float) -> float:
@@ -103,29 +112,38 @@ class PoolBench:
     # One call after the other
 
     def batch(self, *texts: str, lasts: float = 1e9, retry_reason: str | None = None) -> Batch:
-        """Return a batch of one call that has ``lasts`` seconds; ``retry_reason``: why the queue took it back."""
+        """Return a batch of one call that has ``lasts`` seconds; ``retry_reason``: why the queue took it back.
+
+        Without texts it holds one that no batch had before.
+        """
         batch = Batch(KEY, "full", self.clock.now())
-        call = call_of(*texts or ("text",), deadline=self.clock.now() + lasts)
+        call = call_of(*texts or (f"text {next(self._fresh)}",), deadline=self.clock.now() + lasts)
         batch.add(Part(call, 0, len(call.items), retry_reason))
         return batch
 
-    def send(self, lasts: float = 1e9) -> Batch:
+    def send(self, *texts: str, lasts: float = 1e9) -> Batch:
         """Send a batch, which is answered well."""
-        batch = self.batch(lasts=lasts)
+        batch = self.batch(*texts, lasts=lasts)
         assert self.pool.send(batch) == Answer(results_of(batch))
         return batch
 
-    def fail(self, lasts: float = 1e9) -> ProxyError:
+    def fail(self, *texts: str, lasts: float = 1e9) -> ProxyError:
         """Send a batch, which fails; return the error."""
         with pytest.raises(ProxyError) as raised:
-            self.pool.send(self.batch(lasts=lasts))
+            self.pool.send(self.batch(*texts, lasts=lasts))
         return raised.value
 
-    def hold_back(self) -> UpstreamPaused:
+    def hold_back(self, *texts: str) -> UpstreamPaused:
         """Send a batch, which is to wait in the queue."""
-        error = self.fail()
+        error = self.fail(*texts)
         assert isinstance(error, UpstreamPaused)
         return error
+
+    def find_none(self) -> NoUpstream:
+        """Send a batch, for which there is no upstream; return what its client is told where it cannot wait."""
+        answer = self.hold_back().answer
+        assert isinstance(answer, NoUpstream)
+        return answer
 
     def eject(self, number: int) -> None:
         """Let an upstream fail until it gets no calls any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.fakes import items_of
 from upstream.breaker import Breaker, State
 
 
@@ -26,6 +27,78 @@ def test_it_opens_after_five_failures_in_a_row_and_not_before() -> None:
     assert breaker.is_closed
     assert breaker.failed(0.0)
     assert (breaker.state, breaker.is_closed, breaker.until) == (State.OPEN, False, 1.0)
+
+
+# What inputs explain
+
+
+def test_failures_of_one_input_never_open_it_and_those_of_different_ones_do() -> None:
+    breaker = Breaker()
+    for _ in range(10 * Breaker.FAILURES):
+        assert not breaker.failed(0.0, items_of("poison", "mate"))
+        assert not breaker.failed(0.0, items_of("poison"))
+    ejected = [breaker.failed(0.0, items_of(f"text {number}")) for number in range(Breaker.FAILURES - 1)]
+    assert ejected == [False] * (Breaker.FAILURES - 2) + [True]
+
+
+def test_failures_before_any_input_was_sent_count_each_beside_those() -> None:
+    breaker = Breaker()
+    for _ in range(Breaker.FAILURES):
+        assert not breaker.failed(0.0, items_of("poison"))
+    assert failed(breaker, Breaker.FAILURES - 1, 0.0)[-1]
+
+
+def test_one_failure_may_say_enough() -> None:
+    assert Breaker().failed(0.0, items_of("text"), at_once=True)
+
+
+@pytest.mark.parametrize(
+    ("calls", "opens"),
+    [
+        (["a"] * 5, False),
+        (["a"] * 50, False),
+        (["ab", "a", "ac", "a", "a"], False),
+        (["a", "a", "a", "a", "b"], True),
+        (["a", "b", "a", "b"], False),
+        (["a", "b", "a", "b", "a"], True),
+    ],
+    ids=str,
+)
+def test_calls_that_failed_on_the_way_count_each_once_two_inputs_are_among_them(calls: list[str], opens: bool) -> None:
+    breaker = Breaker()
+    ejected = [breaker.failed(0.0, items_of(*call), is_between=True) for call in calls]
+    assert any(ejected) is opens
+    assert not any(ejected[:-1])
+
+
+@pytest.mark.parametrize(
+    ("calls", "is_doubtful", "is_no_inputs_fault", "would_open"),
+    [
+        ([], False, False, False),
+        (["a"], False, False, False),
+        (["a", "a"], False, False, False),
+        (["a", "a", "a"], True, False, False),
+        (["a", "b"], False, True, False),
+        (["a", "b", "c"], True, True, False),
+        (["a", "b", "c", "d"], True, True, True),
+        (["a", "b", "c", "x"], True, True, False),  # its input is one of those that have failed
+        (["a", "b", "c", "d", "e"], True, True, False),  # it is open
+    ],
+    ids=str,
+)
+def test_it_says_what_its_failures_mean(
+    calls: list[str], is_doubtful: bool, is_no_inputs_fault: bool, would_open: bool
+) -> None:
+    breaker = Breaker()
+    for call in calls:
+        breaker.failed(0.0, items_of(call))
+    assert (breaker.is_doubtful, breaker.is_no_inputs_fault) == (is_doubtful, is_no_inputs_fault)
+    assert breaker.would_open(items_of("x")) is would_open
+    breaker.succeeded()
+    assert (breaker.is_doubtful, breaker.is_no_inputs_fault) == (False, False)
+
+
+# How it is tried
 
 
 @pytest.mark.parametrize(("since", "wants_probe"), [(0.0, False), (0.999, False), (1.0, True), (100.0, True)])
@@ -97,6 +170,13 @@ def test_what_says_nothing_changes_no_other_state(times: int) -> None:
     assert repr(breaker) == before
 
 
+@pytest.mark.parametrize(("moment", "until"), [(0.25, 0.25), (1.0, 1.0), (5.0, 1.0)])
+def test_it_may_be_tried_earlier_and_not_later(moment: float, until: float) -> None:
+    breaker = opened(0.0)
+    breaker.retry_by(moment)
+    assert breaker.until == until
+
+
 @pytest.mark.parametrize("opened_at", [-10.0, 0.0, 10.0])
 def test_an_upstream_that_was_seen_to_answer_is_tried_at_once(opened_at: float) -> None:
     breaker = opened(opened_at)
@@ -127,7 +207,7 @@ def test_it_says_its_state() -> None:
     breaker.probe()
     said.append(repr(breaker))
     assert said == [
-        "<Breaker closed, 0 failures in a row>",
-        "<Breaker open until 1.500, 5 failures in a row>",
-        "<Breaker half open, 5 failures in a row>",
+        "<Breaker closed, 0 different failures in a row>",
+        "<Breaker open until 1.500, 5 different failures in a row>",
+        "<Breaker half open, 5 different failures in a row>",
     ]

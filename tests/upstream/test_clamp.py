@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from batching.capacity import Outage, Slots
+from batching.clock import NEVER, NOW
+from batching.errors import NoUpstream
 from tests.support.fakes import capacity_of
 from upstream.clamp import UNLIMITED_ITEMS, Clamp, clamped
 from upstream.dialects.dialect import UpstreamInfo
@@ -62,6 +65,17 @@ def test_each_upstream_counts_with_what_it_said_last() -> None:
         clamp.told(url, info)
         said.append((capacity.batch_size, capacity.items))
     assert said == [(16, 100), (8, 150), (8, 60), (10, 20)]
+
+
+def test_what_is_told_during_an_outage_counts_after_it() -> None:
+    capacity = capacity_of()
+    clamp = Clamp(capacity, batch_size=32, batches=4)
+    capacity.change(slots=[], outage=Outage(NEVER, NoUpstream("none")))
+    assert clamp.told("a", told(8, None)) == ["max_batch_size 32 -> 8"]
+    assert clamp.told("a", told(8, None)) == []
+    assert capacity.batch_size == 1
+    capacity.change(slots=[Slots(NOW, 4)])
+    assert capacity.batch_size == 8
 
 
 def test_how_many_batches_may_be_in_flight_is_left_alone() -> None:

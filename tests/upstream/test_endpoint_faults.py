@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batching.errors import UpstreamBroke, UpstreamError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnavailable
+from batching.errors import (
+    UpstreamBroke,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamGateway,
+    UpstreamMisconfigured,
+    UpstreamProtocolError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from tests.support.upstream import ScriptedUpstream, closed_port, faults
 from tests.support.upstream.framing import chunked, head
 from tests.upstream.endpoint_bench import LATE, TIMEOUT, assert_answers, assert_fails, batch_of
+from upstream.health import Health
 
 if TYPE_CHECKING:
     from tests.support.upstream import Exchange, Fault
@@ -34,8 +44,8 @@ NONSENSE = {
     "a vector in a vector": faults.every_vector(b"[[0.1,0.2]]"),
     "an object in a vector": faults.every_vector(b"[{}]"),
     "bottomless nesting": faults.answer(b"[" * 60_000),
-    "mixed dimensions": faults.vectors(b"[1,2]", b"[1,2,3]"),
-    "one vector empty": faults.vectors(b"[1]", b"[]"),
+}
+MALFORMED = {
     "no framing": faults.no_framing,
     "compressed": faults.gzipped,
     "too long": faults.huge_body,
@@ -61,14 +71,22 @@ BROKEN = {
     "reset": faults.reset,
     "reset in the body": faults.reset_in_the_body,
 }
-REFUSED = {
-    "a redirect": faults.redirect("/elsewhere"),
-    "204": faults.answer(b"", 204),
-    "401": faults.refusal(401),
-    "404": faults.html(404),
-    "424": faults.refusal(424),
-    "500": faults.refusal(500),
-    "502": faults.html(502),
+#: Faults with the kind of error and the status that clients get.
+REFUSED: dict[str, tuple[Fault, type[UpstreamError], int]] = {
+    "204": (faults.answer(b"", 204), UpstreamError, 502),
+    "301": (faults.answer(b"", 301, "Location: /elsewhere"), UpstreamMisconfigured, 502),
+    "307": (faults.redirect("/elsewhere"), UpstreamMisconfigured, 502),
+    "308": (faults.answer(b"", 308, "Location: /elsewhere"), UpstreamMisconfigured, 502),
+    "401": (faults.refusal(401), UpstreamMisconfigured, 502),
+    "403": (faults.refusal(403), UpstreamMisconfigured, 502),
+    "404": (faults.html(404), UpstreamMisconfigured, 502),
+    "405": (faults.html(405), UpstreamMisconfigured, 502),
+    "408": (faults.html(408), UpstreamGateway, 502),
+    "424": (faults.refusal(424), UpstreamFailed, 424),
+    "500": (faults.refusal(500), UpstreamFailed, 502),
+    "502": (faults.html(502), UpstreamGateway, 502),
+    "504": (faults.html(504), UpstreamGateway, 504),
+    "599": (faults.html(599), UpstreamError, 502),
 }
 LATE_ANSWERS = {
     "silence": faults.hang,
@@ -109,7 +127,20 @@ def test_proper_answers_come_in_several_forms(upstream: ScriptedUpstream, endpoi
 
 
 @pytest.mark.parametrize("fault", NONSENSE.values(), ids=NONSENSE)
-def test_nonsense_is_a_502_for_all(upstream: ScriptedUpstream, endpoint: Endpoint, fault: Fault) -> None:
+def test_an_answer_that_makes_no_sense_may_have_been_caused_by_an_input(
+    upstream: ScriptedUpstream, endpoint: Endpoint, fault: Fault
+) -> None:
+    upstream.script(fault)
+    error = assert_fails(endpoint, UpstreamFailed, 502)
+    assert error.pause is None
+    assert error.reason
+    assert_answers(endpoint)
+
+
+@pytest.mark.parametrize("fault", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_proper_http_is_a_502_for_all_and_no_inputs_fault(
+    upstream: ScriptedUpstream, endpoint: Endpoint, fault: Fault
+) -> None:
     upstream.script(fault)
     assert assert_fails(endpoint, UpstreamProtocolError, 502).pause is None
     assert_answers(endpoint)
@@ -122,10 +153,12 @@ def test_a_broken_connection_is_a_502_for_all(upstream: ScriptedUpstream, endpoi
     assert_answers(endpoint)
 
 
-@pytest.mark.parametrize("fault", REFUSED.values(), ids=REFUSED)
-def test_a_failure_is_a_502_for_all(upstream: ScriptedUpstream, endpoint: Endpoint, fault: Fault) -> None:
+@pytest.mark.parametrize("name", REFUSED)
+def test_each_status_has_its_meaning(upstream: ScriptedUpstream, endpoint: Endpoint, name: str) -> None:
+    fault, kind, status = REFUSED[name]
     upstream.script(fault)
-    assert assert_fails(endpoint, UpstreamError, 502).pause is None
+    error = assert_fails(endpoint, kind, status)
+    assert (error.pause, error.reason.partition(",")[0].partition(":")[0]) == (None, f"status {name}")
     assert_answers(endpoint)
 
 
@@ -154,7 +187,7 @@ def test_an_upstream_that_cannot_be_reached_is_a_503(connect: Connect, url: str)
 def test_a_host_name_that_cannot_be_one_is_an_upstream_out_of_reach(connect: Connect) -> None:
     endpoint = connect("http://a..b")
     assert_fails(endpoint, UpstreamUnavailable, 503)
-    assert not endpoint.is_healthy(1.0)
+    assert not endpoint.health(1.0).is_well
 
 
 # Redirects
@@ -163,8 +196,10 @@ def test_a_host_name_that_cannot_be_one_is_an_upstream_out_of_reach(connect: Con
 def test_a_redirect_is_never_followed(upstream: ScriptedUpstream, endpoint: Endpoint) -> None:
     with ScriptedUpstream() as elsewhere:
         upstream.script(faults.redirect(elsewhere.url + "/embed"))
-        assert_fails(endpoint, UpstreamError, 502)
+        error = assert_fails(endpoint, UpstreamMisconfigured, 502)
         assert elsewhere.connections == 0
+    assert elsewhere.url in error.reason
+    assert elsewhere.url not in error.message
     assert len(upstream.requests) == 1
 
 
@@ -176,7 +211,7 @@ def test_the_body_of_a_redirect_is_not_read_without_end(upstream: ScriptedUpstre
 
     upstream.script(endless)
     began = time.monotonic()
-    assert_fails(endpoint, UpstreamError, 502)
+    assert_fails(endpoint, UpstreamMisconfigured, 502)
     assert time.monotonic() - began < TIMEOUT / 2
 
 
@@ -186,7 +221,7 @@ def test_the_body_of_a_redirect_is_not_read_without_end(upstream: ScriptedUpstre
 @pytest.mark.parametrize("fault", [faults.ok, faults.no_framing, faults.html(200)])
 def test_an_upstream_that_answers_200_is_healthy(upstream: ScriptedUpstream, endpoint: Endpoint, fault: Fault) -> None:
     upstream.fault = fault
-    assert endpoint.is_healthy(TIMEOUT)
+    assert endpoint.health(TIMEOUT) == Health(True)
     assert (upstream.requests[0].method, upstream.requests[0].path) == ("GET", "/health")
     assert upstream.requests[0].header("Content-Type") is None
     assert upstream.requests[0].header("Content-Length") is None
@@ -196,13 +231,16 @@ def test_an_upstream_that_answers_200_is_healthy(upstream: ScriptedUpstream, end
 def test_an_upstream_that_does_not_is_not_healthy(upstream: ScriptedUpstream, endpoint: Endpoint, fault: Fault) -> None:
     upstream.fault = fault
     began = time.monotonic()
-    assert not endpoint.is_healthy(0.2)
+    health = endpoint.health(0.2)
+    assert not health.is_well
+    assert not health.is_unknown
+    assert health.reason
     assert time.monotonic() - began < 0.2 + LATE
 
 
 def test_no_upstream_is_healthy_behind_a_closed_port(connect: Connect) -> None:
     endpoint = connect(closed_port())
-    assert not endpoint.is_healthy(0.2)
+    assert "refused" in endpoint.health(0.2).reason
     assert endpoint.info(0.2) is None
 
 

@@ -38,7 +38,8 @@ def test_readiness_follows_the_upstream_and_observers_are_told_of_changes(bench:
     health = [False, True, True, False, True]
     assert bench.check_each(*health) == health
     assert bench.monitor.ready
-    assert bench.observer.states == [(URL, True), (URL, False), (URL, True)]
+    assert bench.observer.states == [(URL, False), (URL, True), (URL, False), (URL, True)]
+    assert bench.observer.reasons == ["down", "", "down", ""]
 
 
 def test_probes_and_questions_have_the_same_short_time(bench: MonitorBench) -> None:
@@ -90,22 +91,16 @@ def test_an_upstream_that_tells_nothing_changes_nothing(bench: MonitorBench) -> 
 def test_limits_are_obeyed_before_observers_are_told_that_it_is_up(bench: MonitorBench) -> None:
     bench.upstream.told = UpstreamInfo("model", 8, 20)
     sizes: list[int] = []
-    bench.observer.on_state = lambda upstream, ready: sizes.append(bench.capacity.batch_size)  # type: ignore[method-assign]
+
+    def on_state(upstream: str, ready: bool, reason: str = "") -> None:
+        sizes.append(bench.capacity.batch_size)
+
+    bench.observer.on_state = on_state  # type: ignore[method-assign]
     bench.monitor.check(0.0)
     assert sizes == [8]
 
 
 # What is logged
-
-
-def test_only_changes_are_logged_bad_news_as_warnings(bench: MonitorBench, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="upstream.monitor")
-    bench.upstream.told = None
-    bench.check_each(False, True, True, False, False)
-    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.INFO, f"upstream {URL} is ready"),
-        (logging.WARNING, f"upstream {URL} is not ready"),
-    ]
 
 
 def test_what_was_clamped_and_which_model_is_served_are_logged(
@@ -117,11 +112,8 @@ def test_what_was_clamped_and_which_model_is_served_are_logged(
     bench.upstream.told = UpstreamInfo("bge-small", 8, None)
     bench.check_each(False, True)
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.INFO, f"upstream {URL} is ready"),
         (logging.INFO, "upstream serves an unnamed model"),
         (logging.WARNING, "clamped to what the upstream takes: max_batch_size 32 -> 8"),
-        (logging.WARNING, f"upstream {URL} is not ready"),
-        (logging.INFO, f"upstream {URL} is ready"),
         (logging.INFO, "upstream serves bge-small"),
     ]
 

@@ -9,7 +9,7 @@ import pytest
 from batching.errors import UpstreamError, UpstreamRejected
 from tests.upstream.pool_bench import PoolBench, busy
 from upstream.breaker import Breaker
-from upstream.pool import PROBE_GRACE
+from upstream.outage import PROBE_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,18 +136,16 @@ def calls_hang_at_both_ejected_ones(bench: PoolBench) -> None:
         (one_is_ejected, {0.0: 4, 0.999: 4, 1.0: 1 + 4}),
         (one_was_seen_to_answer, {0.0: 1 + 4}),
         (one_is_tried, {0.0: 1 + 4, 9.0: 1 + 4}),
-        # A batch may leave, to be answered that no upstream is there, and later to try the first; then the second.
-        (both_are_ejected, {0.0: 1, 0.999: 1, 1.0: 2}),
+        (both_are_ejected, {0.0: 0, 0.999: 0, 1.0: 2}),
         (one_of_the_ejected_was_seen_to_answer, {0.0: 1, 0.999: 1, 1.0: 2}),
-        # The next batch waits for the probe a while, unless it can try the other.
-        (one_of_the_ejected_is_tried, {0.0: 1, 0.999: 1, 1.0: 3}),
-        (both_are_tried, {0.0: 2, PROBE_GRACE - 0.001: 2, PROBE_GRACE: 3, 9.0: 3}),
+        (one_of_the_ejected_is_tried, {0.0: 1, 0.999: 1, 1.0: 2}),
+        (both_are_tried, {0.0: 2, 9.0: 2}),
         (one_is_paused_and_one_ejected, {0.0: 0, 0.999: 0, 1.0: 1, 1.999: 1, 2.0: 1 + 2}),
         # Calls that hang are counted on top of what the other takes, for the queue counts them as well.
         (calls_hang_at_an_ejected_one, {0.0: 3 + 4, 0.999: 3 + 4, 1.0: 3 + 4 + 1}),
         (calls_hang_at_a_paused_one, {0.0: 3 + 4, 1.999: 3 + 4, 2.0: 3 + 4}),
         (more_calls_hang_than_a_window_has_after_its_cut, {0.0: 3 + 4}),
-        (calls_hang_at_both_ejected_ones, {0.0: 2 + 1, 0.999: 2 + 1, 1.0: 2 + 2}),
+        (calls_hang_at_both_ejected_ones, {0.0: 2, 0.999: 2, 1.0: 2 + 2}),
     ],
 )
 def test_in_each_state_so_many_batches_may_be_in_flight(
@@ -166,7 +164,7 @@ def test_in_each_state_so_many_batches_may_be_in_flight(
         (both_are_paused, 2.0, 2.0),
         (one_is_paused_and_one_ejected, 1.0, 1.0),
         (one_is_ejected, 0.0, 1.0),
-        (both_are_ejected, 0.0, 1.0),
+        (both_are_ejected, 1.0, 1.0),
     ],
 )
 def test_the_queue_is_told_when_more_can_leave(
@@ -175,6 +173,37 @@ def test_the_queue_is_told_when_more_can_leave(
     bench = pool_of(2, each=EACH)
     state(bench)
     assert (bench.capacity.opens_at(0.0), bench.capacity.next_rise(0.0)) == (opens_at, next_rise)
+
+
+# While all are ejected
+
+
+@pytest.mark.parametrize(
+    ("state", "ends_at", "under_way"),
+    [
+        (both_are_ejected, 0.0, 0),
+        (one_of_the_ejected_was_seen_to_answer, 0.0, 0),
+        (one_of_the_ejected_is_tried, PROBE_GRACE, 1),
+        (both_are_tried, PROBE_GRACE, 2),
+        (calls_hang_at_both_ejected_ones, 0.0, 2),
+    ],
+)
+def test_while_all_are_ejected_calls_wait_for_a_probe_under_way_and_one_item_is_one_batch(
+    pool_of: PoolOf, state: Callable[[PoolBench], None], ends_at: float, under_way: int
+) -> None:
+    bench = pool_of(2, each=EACH)
+    state(bench)
+    outage = bench.capacity.outage
+    assert outage is not None
+    assert (outage.ends_at, outage.under_way, bench.capacity.batch_size) == (ends_at, under_way, 1)
+
+
+@pytest.mark.parametrize("state", [all_are_well, one_is_ejected, both_are_paused, one_is_paused_and_one_ejected])
+def test_while_one_is_not_ejected_there_is_no_outage(pool_of: PoolOf, state: Callable[[PoolBench], None]) -> None:
+    bench = pool_of(2, each=EACH, wait=5.0)
+    state(bench)
+    assert bench.capacity.outage is None
+    assert bench.capacity.batch_size == bench.capacity.full_batch_size > 1
 
 
 def test_a_pool_that_nothing_happened_to_leaves_the_capacity_as_it_was_built() -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batching.errors import (
-    NoUpstream,
     UpstreamBroke,
     UpstreamError,
     UpstreamOverloaded,
@@ -17,7 +16,7 @@ from batching.errors import (
 )
 from tests.upstream.pool_bench import PoolBench, busy
 from upstream.breaker import Breaker
-from upstream.pool import HUNG
+from upstream.member import HUNG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,11 +82,10 @@ def test_time_outs_count_where_the_upstream_had_its_time(took: float, timeout: f
 # While it is left out
 
 
-def test_where_no_upstream_is_left_the_batch_fails_at_once() -> None:
+def test_where_no_upstream_is_left_the_batch_waits_in_the_queue_and_says_until_when() -> None:
     bench = PoolBench()
     bench.eject(0)
-    error = bench.fail()
-    assert isinstance(error, NoUpstream)
+    error = bench.find_none()
     assert (error.status, error.retry_after) == (503, Breaker.FIRST)
     assert (bench.asked, bench.observer.ejections) == ([Breaker.FAILURES], ["http://0"])
 
@@ -129,9 +127,7 @@ def test_when_all_are_left_out_the_client_is_told_when_the_first_is_tried_again(
     before = bench.asked
     for now, told in [(4.0, 3.0), (5.5, 1.5), (6.5, 1.0)]:
         bench.clock.time = now
-        error = bench.fail()
-        assert isinstance(error, NoUpstream)
-        assert error.retry_after == told
+        assert bench.find_none().retry_after == told
     assert bench.asked == before
 
 
@@ -144,9 +140,7 @@ def test_an_upstream_that_is_left_out_and_asked_for_a_pause_is_tried_after_both(
         bench.clock.time += 30.0
     ejected_at = bench.clock.time - 30.0
     bench.clock.time = ejected_at + Breaker.FIRST
-    error = bench.fail()
-    assert isinstance(error, NoUpstream)
-    assert error.retry_after == 30.0 - Breaker.FIRST
+    assert bench.find_none().retry_after == 30.0 - Breaker.FIRST
     bench.clock.time = ejected_at + 30.0
     bench.send()
 
@@ -163,7 +157,7 @@ def test_it_is_tried_by_itself_once_its_time_is_over(since: float, is_tried: boo
         bench.send()
         bench.send()
     else:
-        assert isinstance(bench.fail(), NoUpstream)
+        bench.find_none()
     assert bench.asked == [Breaker.FAILURES + (2 if is_tried else 0)]
 
 
@@ -172,7 +166,7 @@ def test_it_is_tried_at_once_when_it_was_seen_to_answer() -> None:
     bench.eject(0)
     bench.pool.on_state("http://1", True)
     bench.pool.on_state("http://0", False)
-    assert isinstance(bench.fail(), NoUpstream)
+    bench.find_none()
     bench.pool.on_state("http://0", True)
     bench.send()
 
@@ -184,7 +178,7 @@ def test_it_is_tried_at_once_even_where_it_had_asked_for_a_pause() -> None:
         bench.fail()
         bench.clock.time += 30.0
     bench.clock.time -= 29.0
-    assert isinstance(bench.fail(), NoUpstream)
+    bench.find_none()
     bench.pool.on_state("http://0", True)
     bench.send()
 
@@ -233,7 +227,7 @@ def test_a_probe_that_fails_leaves_it_out_for_longer() -> None:
     probe_fails(bench, 0, UpstreamError("500"))
     assert bench.observer.ejections == ["http://0"] * 2
     bench.clock.time += 2 * Breaker.FIRST - 0.001
-    assert isinstance(bench.fail(), NoUpstream)
+    bench.find_none()
     bench.clock.time += 0.001
     bench.send()
 

@@ -174,7 +174,7 @@ def test_the_command_line_becomes_gunicorn_with_its_flags_as_environment() -> No
     assert became.value.arguments[1:3] == ["-m", "gunicorn"]
     assert became.value.arguments[-1] == "app:create_app()"
     environ = became.value.environ
-    assert environ["PORT"] == "4000"
+    assert environ["PORT"] == environ["AUTOBATCH_PORT"] == "4000"
     assert environ["INFERENCE_URL"] == "http://a"
     assert environ["CONFIG_FILE"] == os.devnull
     assert "MAX_BATCH_SIZE" not in environ

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import gc
 import inspect
+import io
+import json
 import logging
+import queue
+import socket
+import threading
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +19,9 @@ import pytest
 
 from config import Settings
 from config.active import activate, active
+from config.machine import Machine
 from wiring import hooks, master
+from wiring.listening import refusals
 from wiring.master import EmbeddedUpstream
 
 if TYPE_CHECKING:
@@ -37,6 +45,9 @@ class FakeArbiter:
         given = {"threads": 600, "worker_class_str": hooks.WORKER_CLASS, "workers": 1, "is_ssl": False}
         self.cfg = SimpleNamespace(**{**given, "accesslog": None, "max_requests": 0, **spoilt})
         self.LISTENERS: list[Any] = []
+        self.WORKERS: dict[int, Any] = {}
+        self.num_workers = 1
+        self.SIG_QUEUE: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.log = logging.getLogger("test.master")
 
     def halt(self, exit_status: int) -> None:
@@ -50,6 +61,7 @@ class FakeArbiter:
         "on_reload",
         "when_ready",
         "pre_fork",
+        "post_fork",
         "post_worker_init",
         "worker_exit",
         "child_exit",
@@ -82,6 +94,48 @@ def test_what_gunicorns_own_command_line_spoilt_ends_the_master(
 def test_a_master_in_order_says_what_is_in_force(capsys: pytest.CaptureFixture[str]) -> None:
     hooks.when_ready(FakeArbiter())
     assert "http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_with_json_the_banner_is_one_object_with_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    activate(Settings(inference_url=("http://127.0.0.1:9",), log_format="json", api_key="hush"))
+    hooks.when_ready(FakeArbiter())
+    said = json.loads(capsys.readouterr().err)
+    assert said["message"].startswith("Auto-Batching Proxy ")
+    assert said["settings"]["inference_url"] == ["http://127.0.0.1:9"]
+    assert said["settings"]["api_key"] == "set"
+    assert said["level"] == "info"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_console_that_is_gone_or_full_ends_no_master(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    activate(Settings(inference_url=("http://127.0.0.1:9",), log_format=log_format))
+    monkeypatch.setattr("sys.stderr", None)
+    hooks.when_ready(FakeArbiter())
+    full = io.StringIO()
+    full.close()
+    monkeypatch.setattr("sys.stderr", full)
+    hooks.on_reload(FakeArbiter())
+
+
+def test_an_address_that_cannot_be_had_ends_the_start_in_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wiring.hooks.refusals", partial(refusals, wait=0.0))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as left:
+        hooks.on_starting(FakeArbiter(address=[taken.getsockname()]))
+    assert left.value.code == 1
+    (line,) = caplog.messages
+    assert line.endswith("another process listens there")
+
+
+def test_stacks_are_set_in_the_worker_where_the_machine_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threading.stack_size()
+    monkeypatch.setattr(hooks, "machine", lambda: Machine(stack=1 << 30))
+    try:
+        hooks.post_fork(FakeArbiter(), SimpleNamespace())
+        assert threading.stack_size() == 8 << 20
+    finally:
+        threading.stack_size(before)
 
 
 @pytest.mark.parametrize("spoilt", [{"accesslog": "-"}, {"max_requests": 5}])
@@ -129,8 +183,9 @@ class FakeEmbedded:
     started = 0
     stopped = 0
 
-    def __init__(self, *, threads: int) -> None:
+    def __init__(self, *, threads: int, log_format: str) -> None:
         self.threads = threads
+        self.log_format = log_format
 
     def start(self) -> str:
         FakeEmbedded.started += 1

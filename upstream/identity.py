@@ -1,0 +1,68 @@
+"""Which model each upstream serves, compared over all of them: a list of upstreams is to serve one model."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from batching.outcomes import Source
+from formats.bounded import Bounded
+
+if TYPE_CHECKING:
+    from batching.key import BatchKey
+
+#: Keys for which the length of vectors is remembered, of each upstream: clients may choose keys.
+MAX_REMEMBERED_KEYS = 256
+
+
+class Identities:
+    """What the upstreams say of their models, and how long their vectors are. Thread-safe.
+
+    The first upstream that tells decides which model is served, for as long as it is there; one that differs gets no
+    batches. Where the first has gone, the next that tells decides.
+    """
+
+    def __init__(self) -> None:
+        self._models: dict[str, str] = {}
+        self._lengths: dict[str, Bounded[BatchKey, int]] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Identities {self._models}>"
+
+    def source(self, url: str, dimension: int | None) -> Source:
+        """Return which model gives vectors of ``dimension`` numbers at this upstream."""
+        return Source(self._models.get(url), dimension)
+
+    def told(self, url: str, model: str | None) -> None:
+        """Note what an upstream says of its model; None if it does not tell."""
+        with self._lock:
+            if self._models.get(url) == model:
+                return  # it keeps its place
+            self._models.pop(url, None)
+            if model is not None:
+                self._models[url] = model
+
+    def gone(self, url: str) -> None:
+        """Forget an upstream that does not answer any more: it may come back with another model."""
+        with self._lock:
+            self._models.pop(url, None)
+            self._lengths.pop(url, None)
+
+    def learned(self, url: str, key: BatchKey, dimension: int) -> None:
+        """Note how long this upstream's vectors are for this key."""
+        with self._lock:
+            self._lengths.setdefault(url, Bounded(MAX_REMEMBERED_KEYS))[key] = dimension
+
+    def length_elsewhere(self, url: str, key: BatchKey) -> int | None:
+        """Return how long the vectors of the other upstreams are for this key; None if it is not known."""
+        return next((of[key] for other, of in self._lengths.copy().items() if other != url and key in of), None)
+
+    def difference(self, url: str) -> str | None:
+        """Say how this upstream's model differs from that of the first that told; None if it does not."""
+        with self._lock:
+            first = next(iter(self._models.items()), None)
+            own = self._models.get(url)
+        if first is None or own is None or own == first[1]:
+            return None
+        return f"it serves {own!r}, and {first[0]} serves {first[1]!r}"
