@@ -56,17 +56,25 @@ class UpstreamLog(Observer):
         self._failed: dict[str, Counter[str]] = {}
         #: Refusals in a row.
         self._refused: Counter[str] = Counter()
+        #: The state of each upstream and the state that was told last, each with its reason.
+        self._states: dict[str, tuple[bool, str]] = {}
+        self._told_states: dict[str, tuple[bool, str]] = {}
         #: Changes of state since the last summary.
         self._changes: Counter[str] = Counter()
         self._since = clock.now()
 
     def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:
+        self._states[upstream] = ready, reason
         if not ready and not self._is_new(upstream, f"state {reason}"):
             return
         with self._lock:
             self._changes[upstream] += 1
-            if self._changes[upstream] > MOST_CHANGES:
-                return
+            may_tell = self._changes[upstream] <= MOST_CHANGES
+        if may_tell:
+            self._tell_state(upstream)
+
+    def _tell_state(self, upstream: str) -> None:
+        ready, reason = self._told_states[upstream] = self._states[upstream]
         if ready:
             log.info("upstream %s is ready", upstream)
         else:
@@ -114,6 +122,10 @@ class UpstreamLog(Observer):
         for url, count in changes.items():
             if count > MOST_CHANGES:
                 log.warning("in %.0f s upstream %s changed its state or the reason %d times", seconds, url, count)
+
+        for url, (ready, _) in self._states.items():
+            if ready != self._told_states.get(url, (None, ""))[0]:  # the latest line of a state has to be true
+                self._tell_state(url)
 
     def _is_new(self, upstream: str, kind: str) -> bool:
         """Whether this was not told in the last ``PERIOD``; note that it is told now."""

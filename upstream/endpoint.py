@@ -168,7 +168,8 @@ class Endpoint:
         """Read the server's own limits within ``timeout`` seconds; None if it does not tell."""
         end = self._clock.now() + timeout
         said = self._dialect.describe(lambda path: self._get(path, end))
-        self._identities.told(self.url, None if said is None else said.model_id)
+        if said is not None:
+            self._identities.told(self.url, said.model_id)
         return said
 
     def went_away(self) -> None:

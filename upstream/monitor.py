@@ -159,7 +159,8 @@ class UpstreamMonitor(Observer):
             self.ready, self.reason, self._was_told = health.is_well, health.reason, True
             if went_away:
                 self._knows_limits = False
-                self._endpoint.went_away()
+                if not self._differs:
+                    self._endpoint.went_away()
             if has_changed:
                 self._observer.on_state(self.url, health.is_well, health.reason)
 

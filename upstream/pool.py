@@ -175,7 +175,7 @@ class UpstreamPool(Observer):
 
         Raises ``UpstreamPaused`` if it may be made after a pause that the upstream has asked for.
         """
-        if error.retry_reason is None or batch.deadline <= self._clock.now():
+        if batch.deadline <= self._clock.now():
             return None
         if is_probe and (other := self._elsewhere(first)) is not None:
             return other  # a probe costs no client its answer, and no retry

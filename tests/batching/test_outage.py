@@ -12,7 +12,7 @@ from tests.batching.failover_bench import EACH, SIZE, assert_answered, assert_wa
 from tests.support.fakes import Deadlock, take
 from upstream.breaker import Breaker
 from upstream.member import RETRY_SOON
-from upstream.pool import PROBE_GRACE
+from upstream.outage import PROBE_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

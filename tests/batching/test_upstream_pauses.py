@@ -8,7 +8,7 @@ from batching.errors import ClientGone, UpstreamBroke, UpstreamError, UpstreamOv
 from tests.batching.failover_bench import SIZE, FailoverBench, assert_answered
 from tests.upstream.pool_bench import busy
 from upstream.member import LONGEST_PAUSE
-from upstream.pool import RETRY_FLOOR
+from upstream.retries import RETRY_FLOOR
 
 
 @pytest.mark.parametrize(("kind", "reason"), [(UpstreamOverloaded, "overloaded"), (UpstreamUnavailable, "unavailable")])

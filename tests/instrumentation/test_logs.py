@@ -20,7 +20,7 @@ from batching.errors import (
     UpstreamUnavailable,
 )
 from batching.observer import CallReport
-from instrumentation.logs import MANY_REFUSALS, PERIOD, UpstreamLog, advice, kind_of
+from instrumentation.logs import MANY_REFUSALS, MOST_KINDS, PERIOD, UpstreamLog, kind_of
 from tests.support.concurrency import Nursery
 from tests.support.fakes import FakeClock
 
@@ -123,6 +123,41 @@ def test_the_last_line_of_an_upstream_that_came_back_says_so(bench: LogBench) ->
     bench.clock.time += 300.0
     bench.log.on_state(URL, True)
     assert bench.lines[-1] == f"upstream {URL} is ready"
+
+
+@pytest.mark.parametrize("flaps", [1, 2, 5, 20])
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_the_latest_line_of_a_state_is_true_a_minute_later(bench: LogBench, flaps: int, is_ready: bool) -> None:
+    for _ in range(flaps):
+        bench.log.on_state(URL, False, "connection refused")
+        bench.log.on_state(URL, True)
+        bench.clock.time += 0.1
+    if not is_ready:
+        bench.log.on_state(URL, False, "connection refused")
+    for _ in range(3):
+        bench.look_after(PERIOD)
+    told = [line for line in bench.lines if "is ready" in line or "is not ready" in line]
+    assert ("is ready" in told[-1]) is is_ready
+
+
+def test_what_fails_in_more_ways_than_are_told_is_counted(bench: LogBench) -> None:
+    for number in range(3 * MOST_KINDS):
+        bench.end(UpstreamFailed("nonsense", reason=f"byte {number}"))
+    assert len(bench.lines) == MOST_KINDS + 1
+    bench.look_after(PERIOD)
+    (summary,) = bench.lines
+    assert f"{3 * MOST_KINDS} of {3 * MOST_KINDS} calls" in summary
+    assert f"{2 * MOST_KINDS} x another failure" in summary
+
+
+def test_an_upstream_that_changes_more_often_than_is_told_is_in_the_summary(bench: LogBench) -> None:
+    for _ in range(50):
+        bench.log.on_state(URL, False, "connection refused")
+        bench.log.on_state(URL, True)
+    bench.look_after(PERIOD)
+    assert f"upstream {URL} changed its state" in " ".join(bench.lines)
+    bench.look_after(PERIOD)
+    assert not any("changed its state" in line for line in bench.lines)
 
 
 def test_an_ejection_is_told_once_a_minute(bench: LogBench) -> None:
@@ -248,41 +283,3 @@ def test_threads_that_report_at_once_lose_no_failure(bench: LogBench) -> None:
             nursery.start(bench.end, *[THREW] * 500)
     bench.look_after(PERIOD)
     assert "failed: 4000 x status 500" in bench.lines[-1]
-
-
-# What to look at
-
-KEY = "check INFERENCE_API_KEY"
-PATH = "check the path of inference_url and which API the server speaks"
-TLS = "check whether inference_url is to begin with http or https, and the certificate"
-NAME = "check the host name in inference_url"
-RUNS = "check that the server runs and listens at that address"
-ANYTHING = "see the log of the upstream"
-
-
-@pytest.mark.parametrize(
-    ("reason", "told"),
-    [
-        ("status 401", KEY),
-        ("calls are answered with status 403: Forbidden", KEY),
-        ("status 407", KEY),
-        ("status 308, which leads to 'https://elsewhere/embed'", "give that address as inference_url"),
-        ("status 404", PATH),
-        ("status 405: Method Not Allowed", PATH),
-        ("GET /health is answered with status 404", PATH),
-        ("the server speaks TLS: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", TLS),
-        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate", TLS),
-        ("[Errno -2] Name or service not known", NAME),
-        ("the name 'no-such-host' cannot be resolved", NAME),
-        ("[Errno 111] Connection refused", RUNS),
-        ("[Errno 113] No route to host: unreachable", RUNS),
-        ("no answer in time", RUNS),
-        ("it serves 'a', and http://1 serves 'b'", "give upstreams that serve one model"),
-        ("its vectors have 3 numbers, and those of another upstream 2", "give upstreams that serve one model"),
-        ("status 500", ANYTHING),
-        ("status 4010", ANYTHING),
-        ("", ANYTHING),
-    ],
-)
-def test_the_advice_fits_the_reason(reason: str, told: str) -> None:
-    assert advice(reason) == told

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.concurrency import Nursery
 from tests.support.service import Service, embed_request, eventually
 from tests.support.upstream import ScriptedUpstream, TeiForm, faults, vector_for
 
@@ -32,7 +33,8 @@ def shared_upstream() -> Iterator[ScriptedUpstream]:
 def shared(shared_upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     settings: dict[str, Any] = {
         "request_timeout_ms": int(DEADLINE * 1000),
-        "upstream_timeout_ms": 5000,
+        "upstream_timeout_ms": 1000,
+        "unavailable_wait_ms": 0,
         "log_format": "json",
     }
     with Service(tmp_path_factory.mktemp("faults"), inference_url=shared_upstream.url, **settings) as service:
@@ -102,7 +104,7 @@ _numbers = itertools.count()
         (faults.last_answer(b"\x1f\x8b\x08", 200, "Content-Encoding: gzip"), 502),
         (faults.last_answer(HTML, 500), 502),
         (faults.last_answer(HTML, 502), 502),
-        (faults.last_answer(b'{"error":"x","error_type":"Backend"}', 424), 502),
+        (faults.last_answer(b'{"error":"x","error_type":"Backend"}', 424), 424),
         (faults.last_answer(HTML, 404), 502),
         (faults.last_answer(b"", 307, "Location: /embed"), 502),
         (faults.last_answer(b"", 503), 503),
@@ -219,7 +221,8 @@ def test_an_upstream_that_was_down_from_the_start_is_found_when_it_comes(
 ) -> None:
     upstream = ScriptedUpstream(TeiForm({"model_id": "late", "max_client_batch_size": 4}))
     upstream.start().stop()
-    with Service(tmp_path_factory.mktemp("late"), inference_url=upstream.url) as service:
+    folder = tmp_path_factory.mktemp("late")
+    with Service(folder, inference_url=upstream.url, unavailable_wait_ms=0) as service:
         assert service.get("/health/live").status == 200
         assert service.get("/health/ready").status == 503
         refused(service.embed("a"), 503)
@@ -228,6 +231,19 @@ def test_an_upstream_that_was_down_from_the_start_is_found_when_it_comes(
             eventually(lambda: "max_batch_size 32 -> 4" in service.log)
             assert service.embed(["a"] * 9).status == 200
             assert max(upstream.sizes) == 4
+
+
+def test_a_request_waits_for_the_only_upstream_to_come_back(tmp_path: Path) -> None:
+    upstream = ScriptedUpstream()
+    upstream.start().stop()
+    answers: list[Answer | None] = []
+    with Service(tmp_path, inference_url=upstream.url) as service, Nursery() as nursery:
+        nursery.start(lambda: answers.append(service.embed("a")))
+        eventually(lambda: "is left out for a while" in service.log)
+        with upstream:
+            eventually(lambda: answers)
+    assert answers[0] is not None
+    assert (answers[0].status, answers[0].body) == (200, vectors("a"))
 
 
 def test_every_line_of_the_json_log_is_json(service: Service) -> None:

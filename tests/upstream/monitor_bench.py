@@ -61,8 +61,8 @@ class ProbedUpstream(FakeUpstream):
 
     def info(self, timeout: float) -> UpstreamInfo | None:
         self.questions.append(timeout)
-        if self.identities is not None:
-            self.identities.told(self.url, self.told and self.told.model_id)
+        if self.identities is not None and self.told is not None:
+            self.identities.told(self.url, self.told.model_id)
         return self.told
 
 

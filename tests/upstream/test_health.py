@@ -51,7 +51,9 @@ def test_a_check_means_this_beside_a_batch_that_succeeded_then(
 
 
 def test_none_is_wanted_at_the_beginning() -> None:
-    assert not Trials().are_wanted
+    trials = Trials()
+    assert not trials.are_wanted
+    assert not trials.latest.is_well
 
 
 def test_the_first_is_due_at_once() -> None:

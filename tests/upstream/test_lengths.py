@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from batching import BatchKey, Options, Task
@@ -10,6 +12,9 @@ from formats.slices import BadRowsError
 from tests.support.fakes import KEY, FakeClock, items_of
 from upstream.identity import Identities
 from upstream.lengths import AGREED_FOR, MAX_REMEMBERED_KEYS, WITNESSES, Lengths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 A, B = "http://a", "http://b"
 SHORTENED = BatchKey(Task.EMBED, Options(dimensions=4))
@@ -20,6 +25,7 @@ class LengthsBench:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
+        self.clock.time = 1000.0
         self.identities = Identities()
         self.of = {url: Lengths(url, self.identities, self.clock) for url in (A, B)}
 
@@ -95,9 +101,9 @@ def test_however_many_they_are_it_takes_that_long(bench: LengthsBench, seconds: 
 
 def test_one_answer_of_the_known_length_begins_the_count_anew(bench: LengthsBench) -> None:
     bench.takes(8)
-    for _ in range(20):
+    for turn in range(20):
         for number in range(WITNESSES - 1):
-            assert not bench.takes(7, f"text {number}")
+            assert not bench.takes(7, f"text {turn} {number}")
         bench.clock.time += AGREED_FOR
         assert bench.takes(8)
 
@@ -114,6 +120,16 @@ def test_an_upstream_that_has_gone_may_come_back_with_another(bench: LengthsBenc
     bench.takes(8)
     bench.of[A].forget()
     assert bench.takes(7)
+
+
+def test_what_was_seen_before_it_went_does_not_count_afterwards(bench: LengthsBench) -> None:
+    bench.takes(8)
+    for number in range(WITNESSES):
+        assert not bench.takes(7, f"text {number}")
+    bench.clock.time += AGREED_FOR
+    bench.of[A].forget()
+    bench.takes(8)
+    assert not bench.takes(7, "the last")
 
 
 def test_keys_without_end_are_not_kept(bench: LengthsBench) -> None:
@@ -164,6 +180,36 @@ def test_a_length_that_changes_is_held_against_the_others_as_well(bench: Lengths
     bench.differs(7, "the last", at=B)
     assert bench.takes(8, at=A)
     assert bench.takes(8, at=B)
+
+
+class Interleaved(Identities):
+    """Does something once, after it has been asked what is known of the others and before that is answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], object] | None = None
+
+    def length_elsewhere(self, url: str, key: BatchKey) -> int | None:
+        found = super().length_elsewhere(url, key)
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return found
+
+
+def test_of_two_that_learn_different_lengths_at_the_same_moment_one_stays(bench: LengthsBench) -> None:
+    identities = Interleaved()
+    bench.of = {url: Lengths(url, identities, bench.clock) for url in (A, B)}
+
+    def is_taken(length: int, at: str) -> bool:
+        try:
+            return bench.takes(length, at=at)
+        except UpstreamMisconfigured:
+            return False
+
+    identities.meanwhile = lambda: is_taken(7, B)
+    is_taken(8, A)
+    assert [is_taken(8, A), is_taken(7, B)] in ([True, False], [False, True])
 
 
 # Bad rows

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from batching import Batch
-from batching.call import Part
 from batching.capacity import Slots
 from batching.clock import NOW
 from batching.errors import (
     UpstreamBroke,
     UpstreamError,
-    UpstreamFailed,
     UpstreamGateway,
     UpstreamMisconfigured,
     UpstreamOverloaded,
@@ -20,47 +17,11 @@ from batching.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from tests.support.fakes import KEY, FakeUpstream, call_of, items_of
+from tests.upstream.member_bench import MOST, THREW, MemberBench
 from upstream.breaker import Breaker
-from upstream.member import HUNG, LONGEST_PAUSE, LONGEST_WITNESS, WITNESS, Member
+from upstream.member import HUNG, LONGEST_PAUSE, RETRY_SOON
 
-THREW = UpstreamFailed("500")
 DOWN = UpstreamUnavailable("refused")
-MOST = 4
-
-
-def batch_of(*texts: str) -> Batch:
-    batch = Batch(KEY, "full", 0.0)
-    batch.add(Part(call_of(*texts), 0, len(texts)))
-    return batch
-
-
-class MemberBench:
-    """A member, and calls that begin and end at it."""
-
-    def __init__(self, *, has_others: bool = False, timeout: float = 30.0) -> None:
-        upstream = FakeUpstream()
-        upstream.timeout = timeout
-        self.member = Member(upstream, MOST, has_others=has_others)
-        self._number = 0
-
-    def end(self, error: UpstreamError | None, *texts: str, began: float = 0.0, now: float = 0.0) -> bool:
-        """Let a call end; return whether that ejects the upstream."""
-        self._number += 1
-        self.member.in_flight += 1
-        return self.member.ended(batch_of(*texts or (f"text {self._number}",)), error, began, now)
-
-    def witness(self, error: UpstreamError, *texts: str) -> Batch | None:
-        self._number += 1
-        return self.member.witness(batch_of(*texts or (f"text {self._number}",)), error, 0.0)
-
-    def fail(self, times: int, error: UpstreamError = THREW) -> None:
-        for _ in range(times):
-            self.end(error)
-
-    @property
-    def slots(self) -> list[Slots]:
-        return list(self.member.slots(0.0))
 
 
 # Which ends count
@@ -119,6 +80,7 @@ def test_a_call_that_was_answered_between_begins_the_count_anew(between: Upstrea
         (True, 30.0, HUNG - 0.001, NOW, False),
         (True, 2.0, 2.0, NOW, True),  # all the time that a call gets there
         (True, 30.0, 30.0, 99.0, True),
+        (True, 30.0, 30.0, 100.0, False),
         (True, 30.0, 30.0, 101.0, False),  # another came back meanwhile
         (False, 30.0, 30.0, NOW, False),
     ],
@@ -216,72 +178,66 @@ def test_that_ends_no_pause_of_one_that_is_not_ejected() -> None:
     assert bench.member.not_before == 30.0
 
 
-# Witnesses
-
-
-def test_the_failure_that_would_eject_it_asks_for_something_it_has_accepted() -> None:
+@pytest.mark.parametrize(("moment", "is_steady"), [(1.999, False), (2.0, True)])
+def test_what_it_may_have_is_for_good_again_after_its_pause(moment: float, is_steady: bool) -> None:
     bench = MemberBench()
-    bench.end(None, "good", "better")
-    bench.fail(Breaker.FAILURES - 2)
-    assert bench.witness(THREW) is None
-    bench.fail(1)
-    call = bench.witness(THREW)
-    assert call is not None
-    assert (call.key, call.items, call.reason) == (KEY, items_of("good"), WITNESS)
+    bench.end(UpstreamOverloaded("429", pause=2.0))
+    assert bench.member.is_steady(moment) is is_steady
+    assert list(bench.member.slots(2.0)) == [Slots(NOW, 0), Slots(NOW, MOST // 2)]
+    bench.member.is_up = False
+    assert not bench.member.is_steady(2.0)
+
+
+@pytest.mark.parametrize(("in_flight", "is_steady"), [(MOST // 2, True), (MOST // 2 + 1, False)])
+def test_more_calls_than_it_may_have_make_its_slots_depend_on_them(in_flight: int, is_steady: bool) -> None:
+    bench = MemberBench()
+    bench.end(UpstreamOverloaded("429", pause=0.0))
+    bench.member.in_flight = in_flight
+    assert bench.member.is_steady(0.0) is is_steady
+
+
+def test_one_that_was_paused_and_is_ejected_is_tried_after_both() -> None:
+    bench = MemberBench()
+    bench.fail(Breaker.FAILURES, UpstreamUnavailable("503", pause=30.0))
+    assert [bench.member.wants_probe(now) for now in (29.999, 30.0)] == [False, True]
+
+
+@pytest.mark.parametrize("error", [None, UpstreamRejected("422", status=422)], ids=repr)
+def test_calls_that_are_answered_let_a_cut_window_grow(error: UpstreamError | None) -> None:
+    bench = MemberBench()
+    bench.end(UpstreamOverloaded("429", pause=0.0))
+    for _ in range(20):
+        bench.end(error)
+    assert bench.member.most_in_flight == MOST
 
 
 @pytest.mark.parametrize(
-    "error", [DOWN, UpstreamBroke("reset"), UpstreamTimeout("late"), UpstreamError("599")], ids=repr
+    ("error", "tried_after"),
+    [
+        (DOWN, RETRY_SOON),
+        (UpstreamBroke("reset"), RETRY_SOON),
+        (UpstreamGateway("502"), RETRY_SOON),
+        (THREW, Breaker.FIRST),
+        (UpstreamError("599"), Breaker.FIRST),
+    ],
+    ids=repr,
 )
-def test_failures_that_no_input_causes_ask_for_none(error: UpstreamError) -> None:
+def test_one_that_cannot_be_reached_is_tried_sooner(error: UpstreamError, tried_after: float) -> None:
     bench = MemberBench()
-    bench.end(None, "good")
-    bench.fail(Breaker.FAILURES - 1)
-    assert bench.witness(error) is None
+    for _ in range(Breaker.FAILURES):
+        bench.end(error, now=100.0)
+    assert bench.member.probe_due == 100.0 + tried_after
 
 
-def test_inputs_of_a_failure_that_is_counted_ask_for_none() -> None:
-    bench = MemberBench()
-    for number in range(Breaker.FAILURES - 1):
-        bench.end(THREW, f"bad {number}")
-    assert bench.witness(THREW, "bad 0") is None
-    assert bench.witness(THREW, "new") is not None
-
-
-def test_nor_does_a_probe() -> None:
+@pytest.mark.parametrize(
+    "error", [UpstreamOverloaded("429"), UpstreamTimeout("late"), UpstreamMisconfigured("401")], ids=repr
+)
+def test_a_probe_that_says_nothing_leaves_room_for_another(error: UpstreamError) -> None:
     bench = MemberBench()
     bench.fail(Breaker.FAILURES)
     bench.member.breaker.probe()
-    assert bench.witness(THREW) is None
-
-
-def test_one_is_asked_at_a_time() -> None:
-    bench = MemberBench()
-    bench.fail(Breaker.FAILURES - 1)
-    assert bench.witness(THREW) is not None
-    assert bench.witness(THREW) is None
-    assert not bench.end(THREW)  # left to the answer
-    bench.member.heard_witness(is_well=False)
-    assert bench.end(THREW)
-
-
-def test_one_that_is_answered_well_begins_the_count_anew() -> None:
-    bench = MemberBench()
-    bench.fail(Breaker.FAILURES - 1)
-    bench.witness(THREW)
-    bench.member.heard_witness(is_well=True)
-    assert not bench.end(THREW)
-    assert bench.member.breaker.is_closed
-
-
-@pytest.mark.parametrize(("length", "is_kept"), [(LONGEST_WITNESS - 2, True), (LONGEST_WITNESS - 1, False)])
-def test_long_inputs_are_not_kept(length: int, is_kept: bool) -> None:
-    bench = MemberBench()
-    bench.end(None, "x" * length)  # and its quotation marks
-    bench.fail(Breaker.FAILURES - 1)
-    call = bench.witness(THREW)
-    assert call is not None
-    assert bool(call.items) is is_kept
+    assert not bench.end(error)
+    assert bench.member.wants_probe(Breaker.FIRST)
 
 
 def test_it_says_how_it_fares() -> None:

@@ -250,6 +250,13 @@ def test_nor_do_those_that_were_under_way_when_its_model_was_read(bench: Monitor
     assert bench.observer.states == [(URL, True), (URL, False)]
 
 
+def test_nor_does_a_look_at_which_it_could_not_be_asked_for_its_model(bench: MonitorBench) -> None:
+    bench.identities.told("http://first", "another")
+    bench.look()
+    bench.upstream.told = None
+    assert not bench.look()
+
+
 def test_it_is_asked_again_until_it_serves_that_model(bench: MonitorBench) -> None:
     bench.identities.told("http://first", "another")
     bench.check_each(True, True)

@@ -263,8 +263,7 @@ def test_an_upstream_with_room_in_its_window_is_preferred_to_a_less_busy_one_wit
     first, second = bench.upstreams
     for expected in (first, second, second, second, second):
         bench.workers.start(bench.send, expected)
-    # Both are full now: the less busy of them is asked.
-    bench.workers.start(bench.send, first)
+    bench.workers.start(bench.send, first)  # both are full now: the less busy of them is asked
 
 
 def test_observers_are_told_all_there_is_to_know_of_a_call() -> None:

@@ -11,6 +11,7 @@ from batching.errors import (
     UpstreamError,
     UpstreamFailed,
     UpstreamMisconfigured,
+    UpstreamProtocolError,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -182,6 +183,18 @@ def test_neither_do_its_probes(fault: UpstreamError) -> None:
         bench.send()
         bench.clock.time += 1.0
     assert bench.asked[1] == 100
+
+
+@pytest.mark.parametrize("fault", [UpstreamProtocolError("nonsense"), UpstreamError("599")], ids=repr)
+def test_a_probe_costs_no_client_an_answer_however_it_fails(fault: UpstreamError) -> None:
+    bench = PoolBench(2)
+    bench.eject(0)
+    let_fail_for_ever(bench, 0, fault)
+    for _ in range(10):
+        bench.clock.time += Breaker.LONGEST
+        before = bench.asked[0]
+        bench.send()
+        assert bench.asked[0] == before + 1
 
 
 def test_a_mistake_of_configuration_leaves_out_one_of_several_and_never_the_only_one() -> None:
