@@ -11,12 +11,22 @@ from api.body import TooSlowError
 from batching import relay
 from serving.exchange import Exchange, is_drained, read_request
 from serving.heads import Heads
+from serving.invalid_requests import InvalidRequests
 from serving.refusals import status_of, text_of
 from serving.response import refusal, send_refusal
+from serving.service import cors_headers
 
 if TYPE_CHECKING:
-    from serving.connection import Connection, Unreader
+    from serving.connection import Connection, Request, Unreader
+    from serving.response import WholeResponse
     from serving.service import Application
+
+
+#: Seconds for which a request may be arriving before it is given up because threads run short.
+SPARED = 0.25
+
+#: What comes next on a connection: another request, something that the main thread sees to, or the end.
+Coming = Literal["request", "poll", "ended"]
 
 
 class Host(Protocol):
@@ -55,6 +65,7 @@ class Attendant:
         self._read_timeout = read_timeout
         self._idle_limit = idle_limit
         self._heads = Heads()
+        self._invalid = InvalidRequests()
         #: Connections that have a pool thread, and those of them whose thread waits for the next request.
         self._attended: set[Connection] = set()
         self._idle: set[Connection] = set()
@@ -67,10 +78,19 @@ class Attendant:
         """Return how many threads wait for bytes of a client, and so hold a thread but no place in the queue."""
         return len(self._idle) + len(self.readers)
 
+    def release(self, idle_limit: int) -> None:
+        """Let at most so many threads wait for the next request of their connections from now on."""
+        self._idle_limit = idle_limit
+
     def end_slowest(self, count: int) -> None:
-        """Give up on the ``count`` requests that have been arriving for longest, so that their threads are free."""
+        """Give up on the ``count`` requests that have been arriving for longest, so that their threads are free.
+
+        Not on those that came within the last ``SPARED`` seconds: these need not be slow.
+        """
         if self.readers:
-            for reader in sorted(self.readers.copy(), key=lambda reader: reader.deadline)[:count]:
+            before = time.monotonic() + self._read_timeout - SPARED
+            slow = [reader for reader in self.readers.copy() if reader.deadline <= before]
+            for reader in sorted(slow, key=lambda reader: reader.deadline)[:count]:
                 reader.give_up()
 
     def stop_reading(self) -> None:
@@ -89,10 +109,10 @@ class Attendant:
             with relay.later(), self._host.wsgi.app_context():
                 coming = self._await_request(conn, polled=True)
                 while coming == "request":
-                    if not self._serve(conn):
-                        return False
-                    relay.pass_on()
-                    coming = self._await_request(conn)
+                    coming = self._serve(conn)
+                    if coming == "request":
+                        relay.pass_on()
+                        coming = self._await_request(conn)
         except OSError as problem:
             self._host.log.debug("connection broke: %s", problem)
             return False
@@ -101,7 +121,7 @@ class Attendant:
         finally:
             self._attended.discard(conn)
 
-    def _await_request(self, conn: Connection, *, polled: bool = False) -> Literal["request", "poll", "ended"]:
+    def _await_request(self, conn: Connection, *, polled: bool = False) -> Coming:
         """Wait until a request begins, the stream ends, or the connection had better go to the poller.
 
         ``polled``: the poller has seen bytes, so the thread does not have to wait for them.
@@ -118,29 +138,41 @@ class Attendant:
         finally:
             self._idle.discard(conn)
 
-    def _serve(self, conn: Connection) -> bool:
-        """Read one request and answer it; return whether another may follow on the connection."""
+    def _serve(self, conn: Connection) -> Coming:
+        """Read one request and answer it; return what comes next on the connection.
+
+        "poll" where the main thread is to send the rest of the response, and where the request was not a POST: how
+        many of those are served at a time is the main thread's decision.
+        """
         exchange = None
         try:
-            exchange = read_request(conn, self._heads, time.monotonic() + self._read_timeout)
-            return self._answer(exchange) and is_drained(conn, exchange.request)
+            until = time.monotonic() + self._read_timeout - conn.spent
+            conn.spent = 0.0
+            exchange = read_request(conn, self._heads, until)
+            response = self._answer(exchange)
         except (NoMoreData, StopIteration):
-            return False
+            return "ended"
         except TooSlowError as problem:
-            send_refusal(conn.sock, refusal(408, str(problem)))
-            return False
+            self._send_refusal(conn, exchange, 408, str(problem))
+            return "ended"
         except OSError:
             raise
         except Exception as problem:  # noqa: BLE001 - whatever the exception is, the client gets a response
             relay.pass_on()
             self._refuse(conn, exchange, problem)
-            return False
+            return "ended"
+        stays = not response.should_close()
+        if response.unsent is not None:
+            conn.unsent, conn.stays = response.unsent, stays
+            return "poll"
+        if not stays:
+            return "ended"
+        return "request" if exchange.request.method == "POST" else "poll"
 
-    def _answer(self, exchange: Exchange) -> bool:
-        """Have the application answer; return whether the connection stays open."""
+    def _answer(self, exchange: Exchange) -> WholeResponse:
+        """Have the application answer."""
         _, response, environ = exchange
-        if self._host.must_close():
-            response.force_close()
+        response.may_stay = self._may_stay
         chunks = self._host.wsgi(environ, response.start_response)
         try:
             for chunk in chunks:
@@ -149,19 +181,26 @@ class Attendant:
         finally:
             if hasattr(chunks, "close"):
                 chunks.close()
-        return not response.should_close()
+        return response
+
+    def _may_stay(self, request: Request) -> bool:
+        return not self._host.must_close() and is_drained(request)
 
     def _refuse(self, conn: Connection, exchange: Exchange | None, problem: Exception) -> None:
         """Log the exception, and answer it unless a response has begun."""
         status = status_of(problem)
         if status != 500:
             address = conn.client[0] if isinstance(conn.client, tuple) else conn.client
-            self._host.log.warning("Invalid request from ip=%s: %s", address, problem)
+            self._invalid.tell(self._host.log, address, problem)
         elif exchange is None:
             self._host.log.error("Error reading a request", exc_info=problem)
         else:
             request = exchange.request
             self._host.log.error("Error handling request %s %s", request.method, request.uri, exc_info=problem)
         if exchange is None or not exchange.response.headers_sent:
-            path = "" if exchange is None else exchange.environ["PATH_INFO"]
-            send_refusal(conn.sock, refusal(status, text_of(problem, status), path=path))
+            self._send_refusal(conn, exchange, status, text_of(problem, status))
+
+    def _send_refusal(self, conn: Connection, exchange: Exchange | None, status: int, text: str) -> None:
+        environ = {} if exchange is None else exchange.environ
+        headers = cors_headers(self._host.wsgi, environ.get("HTTP_ORIGIN"), is_read=exchange is not None)
+        send_refusal(conn.sock, refusal(status, text, path=environ.get("PATH_INFO", ""), headers=headers))

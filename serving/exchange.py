@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,8 +9,9 @@ from gunicorn.http import wsgi
 from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.errors import InvalidHeader, NoMoreData, ParseException, UnsupportedTransferCoding
 
-from api.body import BrokenBodyError, TooSlowError
+from api.body import BrokenBodyError
 from api.environ import IS_GONE
+from serving.chunks import ChunkReader
 from serving.connection import Request
 from serving.heads import ReceivedBody
 from serving.response import WholeResponse
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from serving.connection import Connection
     from serving.heads import Head, Heads
 
-#: Seconds for the rest of a body that the response did not wait for.
-DRAIN_TIMEOUT = 1.0
+#: The most bytes of a body that are read only to get to the next request.
+MOST_DRAINED = 65_536
 
 
 class ChunkedBody(Body):  # type: ignore[misc]
@@ -69,33 +69,51 @@ def read_request(conn: Connection, heads: Heads, until: float) -> Exchange:
     return exchange
 
 
-def is_drained(conn: Connection, request: Request) -> bool:
-    """Return whether the request's body has been read to its end, or can be within ``DRAIN_TIMEOUT``. Pool thread.
+def is_drained(request: Request) -> bool:
+    """Return whether the request's body has been read to its end, or can be without waiting. Pool thread.
 
     Only then does the next request begin where the connection's unread bytes begin.
     """
-    if getattr(request.body.reader, "length", None) == 0 and not request.body.failed:
-        return True
-    try:
-        return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIMEOUT))
-    except (OSError, TooSlowError, BrokenBodyError):
+    body, unreader = request.body, request.unreader
+    if body.failed or unreader.ended:
         return False
+    left = getattr(body.reader, "length", None)
+    if left == 0:
+        return True
+    if left is not None and left > MOST_DRAINED:
+        return False
+    drained = 0
+    try:
+        with unreader.at_hand():
+            while data := body.read(MOST_DRAINED // 8):
+                drained += len(data)
+                if drained > MOST_DRAINED:
+                    return False
+    except (OSError, BrokenBodyError):
+        return False
+    return not unreader.ended
 
 
 def _parse(conn: Connection) -> Exchange:
     """Let gunicorn parse the next request, and refuse what it lets pass."""
+    unreader = conn.parser.unreader
+    unreader.asks = False
     request = next(conn.parser)
-    _check(request)
+    check(request)
     if isinstance(request.body.reader, ChunkedReader):  # a body of known length can only end early, or be too slow
-        request.body = ChunkedBody(request.body.reader)
+        request.body = ChunkedBody(ChunkReader(request, unreader))
+    # gunicorn would send 100 Continue here, for a body that may not be wanted.
+    expected, request._expected_100_continue = request._expected_100_continue, False  # noqa: SLF001
     response, environ = wsgi.create(
         request, conn.sock, conn.client, conn.server, conn.cfg, response_class=WholeResponse
     )
+    request._expected_100_continue = unreader.asks = expected  # noqa: SLF001
     environ["wsgi.multithread"] = True
     return Exchange(request, response, environ)
 
 
-def _check(request: Request) -> None:
+def check(request: Request) -> None:
+    """Refuse what gunicorn lets pass: raises ``UnsupportedTransferCoding`` and ``InvalidHeader``."""
     has_host = request.version < (1, 1)
     for name, value in request.headers:
         if name == "HOST":

@@ -1,13 +1,9 @@
-"""Writes responses: the one place where a head is put together, and where a slow reader is waited for."""
+"""Writes responses: the one place where a head is put together, and where it is said whether the connection stays."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
+import select
 import socket
-import struct
-import sys
-import termios
 import time
 from contextlib import suppress
 from email.utils import formatdate
@@ -25,8 +21,11 @@ from batching import relay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: Bytes that a client has to take in the time for which it may take none.
-SLOWEST_READER = 100_000
+#: Bodies of fewer bytes are joined with their heads, so that a response is one write; larger ones are not copied.
+LARGE = 65_536
+
+#: Seconds that a pool thread waits at most for a client to take the rest of its response. Then the main thread does.
+MOMENT = 0.05
 
 
 class _Date:
@@ -91,12 +90,17 @@ def send_refusal(sock: socket.socket, answer: bytes, flags: int = 0) -> None:
 
 
 class WholeResponse(wsgi.Response):  # type: ignore[misc]
-    """Sends head and body in one piece. Before it waits for a slow reader it passes a pending wake-up on (`relay`).
+    """Sends head and body in one piece. Before it waits for its client it passes a pending wake-up on (`relay`).
 
     Pool thread.
     """
 
     headers_sent: bool
+    must_close: bool
+    #: Says just before the head is sent whether the request leaves its connection fit for another.
+    may_stay: Callable[[Any], bool] | None = None
+    #: What the client has not taken yet: it is to be sent by the main thread.
+    unsent: memoryview | None = None
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """Take status and headers (PEP 3333); headers that the service made itself are not checked."""
@@ -107,21 +111,29 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
         return self.write
 
     def write(self, data: bytes) -> None:
-        """Send the head, unless it has been sent, and these bytes of the body."""
+        """Send the head, unless it has been sent, and these bytes of the body.
+
+        A body that comes in one piece, of the length that its head tells, is sent as far as the client takes it soon.
+        """
         if self.headers_sent or self.chunked or self._omits_body or len(data) != self.response_length:
             relay.pass_on()
             super().write(data)
             return
-        answer = self._head() + data
+        head = self._head()
         self.headers_sent = True
-        self.sent = len(data)
+        self.sent = size = len(data)
         try:
-            done = self.sock.send(answer, socket.MSG_DONTWAIT)
+            if size < LARGE:
+                done = self.sock.send(head + data, socket.MSG_DONTWAIT)
+            else:
+                done = self.sock.sendmsg([head, data], [], socket.MSG_DONTWAIT)
         except BlockingIOError:
             done = 0
-        if done < len(answer):
+        if done < len(head) + size:
             relay.pass_on()
-            send_to_slow_reader(self.sock, memoryview(answer)[done:])
+            done -= len(head)
+            rest = memoryview(data)[done:] if done >= 0 else memoryview(head[done:] + data)
+            self.unsent = send_soon(self.sock, rest)
 
     def send_headers(self) -> None:
         """Send the head alone: of a response in chunks, in several pieces or without a body."""
@@ -130,45 +142,26 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
             self.headers_sent = True
 
     def _head(self) -> bytes:
+        stays = not self.should_close()
+        if stays and self.may_stay is not None:
+            stays = self.may_stay(self.req)
+            self.must_close = not stays
         headers = [("Transfer-Encoding", "chunked"), *self.headers] if self.chunked else self.headers
-        return head(self.status, headers, version=self.req.version, keep_alive=not self.should_close())
+        return head(self.status, headers, version=self.req.version, keep_alive=stays)
 
 
-def unread_bytes(sock: socket.socket) -> int:
-    """Return how many bytes that were sent the client's system has not taken yet."""
-    answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
-    return int.from_bytes(answer, sys.byteorder)
-
-
-def send_to_slow_reader(
-    sock: socket.socket,
-    rest: memoryview,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    unread: Callable[[socket.socket], int] = unread_bytes,
-) -> None:
-    """Send all to a client that reads slowly; raises ``BlockingIOError`` if it reads too slowly. Pool thread.
-
-    It does if it has taken nothing for as long as the socket's send time-out, or fewer than ``SLOWEST_READER`` bytes
-    for each such time. The time-out alone does not tell: the kernel wakes a writer only when much of a large buffer is
-    free again. ``clock`` returns monotonic seconds.
-    """
-    timeout = _seconds(sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, 16))
-    until = clock() + timeout * (1 + len(rest) / SLOWEST_READER)
-    left = unread(sock)
-    while rest:
+def send_soon(
+    sock: socket.socket, rest: memoryview, *, moment: float = MOMENT, clock: Callable[[], float] = time.monotonic
+) -> memoryview | None:
+    """Send what the client takes within ``moment`` seconds; return what is left, None for nothing. Pool thread."""
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    until = clock() + moment
+    while (left := until - clock()) > 0 and poll.poll(left * 1000):
         try:
-            rest = rest[sock.send(rest) :]
+            rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
         except BlockingIOError:
-            before, left = left, unread(sock)
-            if left >= before:
-                raise
-        else:
-            left = unread(sock)
-        if rest and clock() >= until:
-            raise BlockingIOError(errno.EAGAIN, "the client reads too slowly")
-
-
-def _seconds(timeval: bytes) -> float:
-    whole, part = struct.unpack("ll", timeval)
-    return float(whole + part / 1e6)
+            break
+        if not rest:
+            return None
+    return rest

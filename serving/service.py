@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from api.cors_headers import EXTENSION as CORS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
+
+    from api.cors_headers import CorsHeaders
 
 
 class Service(Protocol):
@@ -32,6 +36,40 @@ class Application(Protocol):
 
     def app_context(self) -> AbstractContextManager[Any]:
         """Return the context that a request would otherwise enter and leave by itself."""
+
+
+class Liveness(Protocol):
+    """What the application says to who asks whether the process lives, for answers that are made without it."""
+
+    @property
+    def path(self) -> str:
+        """Where it is asked for."""
+
+    @property
+    def body(self) -> bytes:
+        """The JSON that it says. It never changes."""
+
+    def count(self, seconds: float) -> None:
+        """Count an answer that took so long. Any thread."""
+
+
+def liveness_of(application: Application | None) -> Liveness | None:
+    """Return what the application says of the process; None before it is loaded, and where it says nothing."""
+    liveness: Liveness | None = getattr(application, "extensions", {}).get("liveness")
+    return liveness
+
+
+def cors_headers(
+    application: Application | None, origin: str | None, *, is_read: bool = True
+) -> Iterable[tuple[str, str]]:
+    """Return what an answer that the application did not make carries for pages of other origins.
+
+    ``origin``: the request's. ``is_read``: whether it is known; the head may have been refused before it came.
+    """
+    cors: CorsHeaders | None = getattr(application, "extensions", {}).get(CORS)
+    if cors is None:
+        return ()
+    return cors.of(origin) if is_read else cors.unread
 
 
 def service_of(application: Application | None) -> Service | None:

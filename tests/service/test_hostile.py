@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import socket
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.support.answer import Answer
-from tests.support.hostile import CASES, CLOSED, MOST_ITEMS, PAYLOAD_LIMIT, Case
-from tests.support.service import GUNICORN, Service
+from tests.support.hostile import CASES as CORPUS
+from tests.support.hostile import CLOSED, MOST_ITEMS, PAYLOAD_LIMIT, Case
+from tests.support.hostile_endings import ENDINGS
+from tests.support.service import GUNICORN, Service, embed_request, read_answer
 from tests.support.upstream import ScriptedUpstream, vector_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CASES = [*CORPUS, *ENDINGS]
 READ_TIMEOUT = 0.5
 #: Seconds until each answer has come, and until that of a request that stalls has: a thread looks at the clock
 #: once a second while it waits for more.
@@ -34,6 +38,10 @@ class Outcome(NamedTuple):
     answers: list[Answer]
     rest: bytes
     took: float
+    #: Whether the service closed the connection.
+    is_closed: bool
+    #: What the next request on the connection was answered, if it was kept.
+    following: Answer | None = None
 
 
 class Attack(NamedTuple):
@@ -95,7 +103,10 @@ def _time_allowed(case: Case) -> float:
 
 
 def _send(service: Service, case: Case) -> Outcome:
-    """Send it all and read until the service hangs up, or answers and waits for another request."""
+    """Send it all and read until the service hangs up; if it keeps the connection, let another client's request follow.
+
+    That is what a front does that shares its connections between its clients.
+    """
     with service.connect() as connection:
         began = time.monotonic()
         connection.settimeout(2 * AFTER_THE_DEADLINE)
@@ -105,15 +116,32 @@ def _send(service: Service, case: Case) -> Outcome:
             if case.ends:
                 connection.shutdown(socket.SHUT_WR)
         received, took = b"", 0.0
-        with suppress(ConnectionError, TimeoutError):
-            while data := connection.recv(65_536):
-                received += data
-                took = time.monotonic() - began
-                answers, rest = _split(received)
-                is_kept = bool(answers) and not rest and answers[-1].headers["connection"] == "keep-alive"
-                if is_kept and not case.smuggles:
-                    return Outcome(answers, rest, took)
-        return Outcome(*_split(received), took or time.monotonic() - began)
+        while data := _receive(connection):
+            received += data
+            took = time.monotonic() - began
+            answers, rest = _split(received)
+            if answers and not rest and answers[-1].headers["connection"] == "keep-alive":
+                following = None if case.ends or case.goes_on else _follow(connection, case)
+                return Outcome(answers, rest, took, is_closed=False, following=following)
+        return Outcome(*_split(received), took or time.monotonic() - began, is_closed=data is not None)
+
+
+def _receive(connection: socket.socket) -> bytes | None:
+    """Return what comes next: nothing at the end of the connection, None if nothing comes in time."""
+    try:
+        return connection.recv(65_536)
+    except ConnectionError:
+        return b""
+    except TimeoutError:
+        return None
+
+
+def _follow(connection: socket.socket, case: Case) -> Answer | None:
+    try:
+        connection.sendall(embed_request(f"after {case.name}"))
+        return read_answer(connection)
+    except (OSError, http.client.HTTPException):
+        return None
 
 
 def _split(received: bytes) -> tuple[list[Answer], bytes]:
@@ -153,6 +181,19 @@ def test_is_refused(attack: Attack, case: Case) -> None:
         assert error["request_id"] == answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+def test_its_connection_serves_the_next_client_or_is_closed_as_announced(attack: Attack, case: Case) -> None:
+    outcome = attack.outcomes[case.name]
+    said = outcome.answers[-1].headers["connection"] if outcome.answers else "close"
+    if case.smuggles or outcome.is_closed:
+        assert said == "close"
+    if said == "close":
+        assert outcome.is_closed
+    elif not case.ends and not case.goes_on:
+        assert outcome.following is not None
+        assert outcome.following.body == b"[" + vector_for(f"after {case.name}") + b"]"
+
+
 def test_ordinary_requests_were_served_all_the_while(attack: Attack) -> None:
     assert attack.ordinary
     expected = b"[" + vector_for("ordinary") + b"]"
@@ -165,7 +206,8 @@ def test_the_worker_is_still_the_same_and_serves(attack: Attack) -> None:
 
 
 def test_nothing_hostile_has_reached_the_upstream(attack: Attack) -> None:
-    assert set(attack.upstream.inputs) <= {"ordinary", "afterwards"}
+    followed = {f"after {name}" for name in attack.outcomes}
+    assert set(attack.upstream.inputs) - followed <= {"ordinary", "afterwards"}
 
 
 def test_nothing_of_all_this_was_an_unexpected_error(attack: Attack) -> None:

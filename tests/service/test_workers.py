@@ -99,7 +99,7 @@ def test_a_directory_named_for_the_metrics_keeps_what_else_lies_in_it(
         served(service, 5)
         assert metric(service, ITEMS_OK) == 5.0
     assert (directory / "precious.txt").read_text() == "not ours"
-    assert not (directory / "counter_1.db").exists()
+    assert (directory / "counter_1.db").read_bytes() == b"of a process that is no more"
 
 
 def test_a_spoilt_file_of_the_metrics_spoils_nothing_but_the_metrics(service: Service) -> None:

@@ -16,6 +16,8 @@ from tests.support.answer import Answer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.serving.main_thread_bench import Bench
+
 SETTINGS = SimpleNamespace(**{name: each.get() for name, each in Config().settings.items()}, is_ssl=False)
 
 
@@ -73,6 +75,16 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture
+def bench(clock: Clock) -> Iterator[Bench]:
+    """The main thread's parts; a module whose tests need another bench has a fixture of its own."""
+    from tests.serving.main_thread_bench import Bench  # noqa: PLC0415 - it takes the clock from here
+
+    bench = Bench(clock)
+    yield bench
+    bench.close()
 
 
 def answers_in(received: bytes) -> list[Answer]:

@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import socket
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from api.body import TooSlowError
-from serving.attendant import Attendant
+from tests.serving.attendant_bench import AttendantBench
 from tests.serving.conftest import answers_in
 from tests.support.service import embed_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
-    from serving.connection import Connection, Unreader
+    from serving.connection import Unreader
     from tests.serving.conftest import Lines
 
 MUCH_LATER = 1e12
-
-
-class Application:
-    """A WSGI application that does what the test says, by default answer "ok"."""
-
-    extensions: Mapping[str, Any] = {}
-
-    def __init__(self) -> None:
-        self.served: list[bytes] = []
-        self.contexts = 0
-        self.during: Callable[[], object] = lambda: None
-        self.pieces: Callable[[], Iterable[bytes]] = lambda: [b"ok"]
-
-    @contextmanager
-    def app_context(self) -> Iterator[None]:
-        self.contexts += 1
-        yield
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        self.served.append(environ["wsgi.input"].read())
-        self.during()
-        start_response("200 OK", [("Content-Length", "2")])
-        return self.pieces()
-
-
-class FakeHost:
-    """The worker, as far as the attendant knows it."""
-
-    def __init__(self) -> None:
-        self.alive = True
-        self.wsgi = Application()
-        self.log = logging.getLogger("attendant")
-        self.is_full = False
-
-    def must_close(self) -> bool:
-        return not self.alive or self.is_full
-
-
-class AttendantBench:
-    def __init__(self, lines: Lines, *, read_timeout: float = 5.0, idle_limit: int = 1) -> None:
-        self.host = FakeHost()
-        self.app = self.host.wsgi
-        self.attendant = Attendant(self.host, read_timeout=read_timeout, idle_limit=idle_limit)
-        self._lines = lines
-
-    def client(self, *, sends: bytes = b"", leaves: bool = False) -> tuple[Connection, socket.socket]:
-        """Connect a client that has sent this, and has closed its sending side if it ``leaves``."""
-        conn = self._lines.connect(prepared=False)
-        far = self._lines.far_ends[-1]
-        far.sendall(sends)
-        if leaves:
-            far.shutdown(socket.SHUT_WR)
-        return conn, far
 
 
 @pytest.fixture
@@ -241,19 +186,18 @@ def test_the_applications_chunks_are_closed(bench: AttendantBench) -> None:
     assert pieces.closed
 
 
-def test_a_client_that_takes_nothing_of_its_response_is_given_up(lines: Lines) -> None:
-    bench = AttendantBench(lines, read_timeout=0.05)
+@pytest.mark.parametrize("stays", [True, False])
+def test_what_a_client_does_not_take_of_its_response_goes_to_the_main_thread(
+    bench: AttendantBench, stays: bool
+) -> None:
+    bench.app.length = 10_000_000
     bench.app.pieces = lambda: [bytes(10_000_000)]
-    bench.app.during = lambda: None
+    bench.host.is_full = not stays
     conn, _ = bench.client(sends=embed_request("a"))
-    answered = bench.app.__call__
-
-    def huge(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        return answered(environ, lambda status, _: start_response(status, [("Content-Length", "10000000")]))
-
-    bench.host.wsgi = huge  # type: ignore[assignment]
-    huge.app_context = bench.app.app_context  # type: ignore[attr-defined]
-    assert not bench.attendant.attend(conn)
+    assert bench.attendant.attend(conn)
+    assert conn.unsent is not None
+    assert 0 < len(conn.unsent) < 10_000_000
+    assert conn.stays is stays
 
 
 def test_stopping_to_read_ends_a_connection_after_the_response_under_way(bench: AttendantBench) -> None:
@@ -265,7 +209,8 @@ def test_stopping_to_read_ends_a_connection_after_the_response_under_way(bench: 
 
 def test_only_the_slowest_requests_are_given_up(bench: AttendantBench, lines: Lines) -> None:
     unreaders = []
-    for deadline in (MUCH_LATER + 2, MUCH_LATER, MUCH_LATER + 1):
+    now = time.monotonic()
+    for deadline in (now + 4.0, now + 3.8, now + 3.9):  # of five seconds
         conn = lines.connect()
         lines.far_ends[-1].sendall(b"x")
         unreader: Unreader = conn.parser.unreader
@@ -278,3 +223,12 @@ def test_only_the_slowest_requests_are_given_up(bench: AttendantBench, lines: Li
     for unreader in unreaders[1:]:
         with pytest.raises(TooSlowError):
             unreader.chunk()
+
+
+def test_a_request_that_has_only_begun_to_arrive_is_not_given_up(bench: AttendantBench, lines: Lines) -> None:
+    unreader: Unreader = lines.connect().parser.unreader
+    lines.far_ends[-1].sendall(b"x")
+    unreader.deadline = MUCH_LATER
+    bench.attendant.readers.add(unreader)
+    bench.attendant.end_slowest(1)
+    assert unreader.chunk() == b"x"

@@ -20,7 +20,7 @@ from gunicorn.config import Config
 from gunicorn.http import body, message, parser, unreader, wsgi
 from gunicorn.workers import gthread
 
-from serving import connection, exchange, response
+from serving import chunks, connection, exchange, response
 from serving.worker import ProxyWorker
 
 if TYPE_CHECKING:
@@ -32,11 +32,16 @@ OVERRIDDEN: list[tuple[type, type, set[str]]] = [
         ProxyWorker,
         gthread.ThreadWorker,
         {
+            "init_process",
+            "get_thread_pool",
+            "set_accept_enabled",
             "accept",
+            "on_client_socket_readable",
             "enqueue_req",
             "wait_for_and_dispatch_events",
             "finish_request",
             "murder_pending",
+            "is_parent_alive",
             "_cap_keepalive",
             "handle",
             "init_signals",
@@ -46,9 +51,10 @@ OVERRIDDEN: list[tuple[type, type, set[str]]] = [
     ),
     (connection.Connection, gthread.TConn, {"close"}),
     (connection.Unreader, unreader.SocketUnreader, {"chunk"}),
-    (connection.Request, message.Request, {"_peer_trusted_for_forwarded"}),
+    (connection.Request, message.Request, {"_peer_trusted_for_forwarded", "parse", "should_close"}),
     (connection.Parser, parser.RequestParser, {"mesg_class"}),
     (exchange.ChunkedBody, body.Body, {"_read_reader"}),
+    (chunks.ChunkReader, body.ChunkedReader, {"parse_chunked"}),
     (response.WholeResponse, wsgi.Response, {"start_response", "write", "send_headers"}),
 ]
 IDS = [ours.__name__ for ours, _, _ in OVERRIDDEN]
@@ -87,6 +93,7 @@ def test_the_list_of_overrides_is_complete(ours: type, theirs: type, names: set[
 def test_gunicorn_calls_what_is_overridden(ours: type, theirs: type, names: set[str]) -> None:
     callers: dict[type, list[Any]] = {
         gthread.TConn: [gthread.ThreadWorker.finish_request, gthread.ThreadWorker.murder_keepalived],
+        message.Request: [*functions_of(message.Request), *functions_of(parser.RequestParser)],
         wsgi.Response: [gthread.ThreadWorker.handle_request, *functions_of(wsgi.Response)],
     }
     used = names_used_by(*callers.get(theirs, functions_of(theirs)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gunicorn.http.errors import NoMoreData
 
-from api.body import BrokenBodyError, read_json_object
+from api.body import BrokenBodyError, read_body
 from api.environ import IS_GONE
 from api.error_forms import RequestError
 from serving.exchange import Exchange, is_drained, read_request
@@ -74,7 +74,7 @@ def test_a_broken_body_raises_the_error_that_the_application_knows(lines: Lines,
 def test_a_broken_body_is_a_refusal_of_400_to_the_application(lines: Lines, body: bytes) -> None:
     exchange = exchange_of(lines, lines.connect(ended=True), HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body)
     with pytest.raises(RequestError, match="ended early or its chunks are malformed") as caught:
-        read_json_object(exchange.environ, 1000)
+        read_body(exchange.environ, 1000)
     assert caught.value.status == 400
     assert isinstance(caught.value.__cause__, BrokenBodyError)
 
@@ -83,7 +83,7 @@ def test_a_chunked_body_that_is_not_read_is_drained(lines: Lines) -> None:
     conn = lines.connect()
     chunks = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
     exchange = exchange_of(lines, conn, chunks + WHOLE)
-    assert is_drained(conn, exchange.request)
+    assert is_drained(exchange.request)
     assert exchange_of(lines, conn, b"").environ["wsgi.input"].read() == b'{"input":"a"}'
 
 
@@ -95,7 +95,7 @@ def test_a_broken_body_is_never_drained(lines: Lines, body: bytes, is_read: bool
     if is_read:
         with pytest.raises(BrokenBodyError):
             exchange.environ["wsgi.input"].read()
-    assert not is_drained(conn, exchange.request)
+    assert not is_drained(exchange.request)
 
 
 def test_a_cut_body_of_known_length_is_short(lines: Lines) -> None:

@@ -15,7 +15,7 @@ from api.body import BrokenBodyError, TooSlowError
 from api.environ import IS_GONE
 from serving.exchange import is_drained, read_request
 from serving.heads import LONGEST_HEAD, MOST_HEADS, MOST_SEEN, ReceivedBody
-from tests.serving.conftest import Lines
+from tests.serving.conftest import SETTINGS, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ def test_requests_sent_at_once_are_read_one_after_the_other(lines: Lines) -> Non
     for _ in range(2):
         request, environ = receive(lines, conn)
         assert is_recalled(request)
-        assert is_drained(conn, request)
+        assert is_drained(request)
         bodies.append(environ["wsgi.input"].read())
     assert bodies == [b"1111", b"2222"]
     assert conn.has_bytes()
@@ -129,7 +129,7 @@ def test_an_unread_body_does_not_become_the_next_request(lines: Lines) -> None:
     teach(lines, conn)
     request, _ = receive(lines, conn, HEAD + b"GET ")
     assert is_recalled(request)
-    assert is_drained(conn, request)
+    assert is_drained(request)
     assert not conn.has_bytes()
     assert receive(lines, conn, HEAD + b"next")[1]["wsgi.input"].read() == b"next"
 
@@ -151,13 +151,31 @@ def test_chunks_and_long_heads_are_not_remembered(lines: Lines, head: bytes) -> 
 
 def test_a_client_that_expects_to_be_told_to_continue_is_told_each_time(lines: Lines) -> None:
     head = HEAD.replace(b"X-A: 1", b"Expect: 100-continue")
-    near = lines.connect()
-    far = lines.far_ends[-1]
     for _ in range(3):
-        request, environ = receive(lines, near, head + b"abcd")
+        request, environ = receive(lines, lines.connect(), head)
         assert not is_recalled(request)
-        assert far.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        environ["wsgi.input"].read()
+        with pytest.raises(TooSlowError):
+            environ["wsgi.input"].read()
+        assert lines.far_ends[-1].recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize("lines_of_it", [b"Connection: keep-alive, close", b"Connection: x\r\nconnection: CLOSE"])
+def test_a_client_that_lets_its_connection_end_is_understood_each_time(lines: Lines, lines_of_it: bytes) -> None:
+    head = HEAD.replace(b"X-A: 1", lines_of_it)
+    for _ in range(2):
+        receive(lines, lines.connect(), head + b"abcd")
+    request, _ = receive(lines, lines.connect(), head + b"abcd")
+    assert is_recalled(request)
+    assert request.should_close()
+
+
+def test_a_later_minor_version_is_answered_as_the_one_that_is_spoken_each_time(lines: Lines) -> None:
+    head = HEAD.replace(b"HTTP/1.1", b"HTTP/1.9")
+    conn = lines.connect()
+    teach(lines, conn, head)
+    request, _ = receive(lines, conn, head + b"abcd")
+    assert is_recalled(request)
+    assert (request.version, request.should_close()) == ((1, 1), False)
 
 
 def test_heads_that_never_come_again_are_not_kept_and_not_counted_without_end(lines: Lines) -> None:
@@ -256,3 +274,16 @@ def outcome(action: Callable[[], tuple[Any, dict[str, Any]]]) -> Any:
     with suppress(BrokenBodyError):
         body = environ["wsgi.input"].read(100)
     return seen, ours(environ), body, request.should_close(), request.unreader.buf.getvalue()
+
+
+def test_a_name_that_is_dropped_is_dropped_from_a_remembered_head_too(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SETTINGS, "header_map", "drop")
+    head = HEAD.replace(b"X-A: 1", b"X-A: 1\r\nX_A: 3\r\nContent_Length: 2\r\nTransfer_Encoding: chunked")
+    for _ in range(3):
+        request, environ = receive(lines, lines.connect(), head + b"abcd")
+        assert environ["HTTP_X_A"] == "1,2"
+        assert environ["wsgi.input"].read() == b"abcd"
+        assert not any("_" in name for name, _ in request.headers)
+    assert is_recalled(request)

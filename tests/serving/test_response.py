@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import re
 import socket
-import struct
-import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from api.own_headers import OwnHeaders
 from serving.connection import Request
-from serving.response import WholeResponse, head, refusal, send_refusal, send_to_slow_reader
+from serving.response import LARGE, WholeResponse, head, refusal, send_refusal, send_soon
 from tests.serving.conftest import SETTINGS, answers_in, received_by
 from tests.support.concurrency import Nursery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.serving.conftest import Clock
 
 DATE = r"Date: (Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
 
@@ -75,6 +76,18 @@ def test_a_response_that_ends_its_connection_says_so(pair: tuple[socket.socket, 
     assert "\r\nConnection: close\r\n" in on_the_wire(pair, response, b"{}")
 
 
+@pytest.mark.parametrize("stays", [True, False])
+def test_the_head_says_what_is_decided_just_before_it_is_sent(
+    pair: tuple[socket.socket, socket.socket], stays: bool
+) -> None:
+    response = WholeResponse(request_of(), pair[0], SETTINGS)
+    response.start_response("200 OK", [("Content-Length", "2")])
+    response.may_stay = lambda _: stays
+    text = on_the_wire(pair, response, b"{}")
+    assert f"\r\nConnection: {'keep-alive' if stays else 'close'}\r\n" in text
+    assert response.should_close() is not stays
+
+
 def test_a_response_without_a_length_is_sent_in_chunks_behind_the_same_head(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
@@ -125,70 +138,73 @@ def test_a_refusal_to_a_client_that_has_left_is_dropped(pair: tuple[socket.socke
         send_refusal(pair[0], refusal(400, "x"))
 
 
-def test_a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer() -> None:
-    near, far = connected_over_tcp()
-    answer = bytes(6_000_000)
+def test_a_large_body_is_sent_behind_its_head(pair: tuple[socket.socket, socket.socket]) -> None:
+    body = bytes(range(256)) * 400
+    response = WholeResponse(request_of(), pair[0], SETTINGS)
+    response.start_response("200 OK", [("Content-Length", str(len(body)))])
+    response.write(body)
+    received = b""
+    while len(received) < len(body):
+        received += pair[1].recv(1_000_000)
+    assert response.unsent is None
+    assert received.partition(b"\r\n\r\n")[2] == body
+
+
+# Clients that do not take it at once
+
+
+@pytest.mark.parametrize("size", [10, LARGE, 8_000_000])
+def test_what_the_client_does_not_take_soon_is_left_for_the_main_thread(
+    pair: tuple[socket.socket, socket.socket], size: int
+) -> None:
+    pair[0].setblocking(False)
+    filled = fill(pair[0])
+    response = WholeResponse(request_of(), pair[0], SETTINGS)
+    response.start_response("200 OK", [("Content-Length", str(size))])
+    response.write(bytes(size))
+    assert response.unsent is not None
     received = bytearray()
-    with near, far, Nursery() as nursery:
-        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 200_000))
-        pace = threading.Event()
-
-        def read_slowly() -> None:
-            while len(received) < len(answer):
-                received.extend(far.recv(65_536))
-                pace.wait(0.02)
-
-        nursery.start(read_slowly)
-        send_to_slow_reader(near, memoryview(answer))
-    assert bytes(received) == answer
+    rest = response.unsent
+    while rest or len(received) < filled:
+        received += pair[1].recv(1_000_000)
+        with suppress(BlockingIOError):
+            rest = rest[pair[0].send(rest) :]
+    pair[0].close()
+    received += received_by(pair[1])
+    head, _, body = bytes(received[filled:]).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert body == bytes(size)
 
 
-def connected_over_tcp() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        far = socket.create_connection(listener.getsockname(), 5)
-        near, _ = listener.accept()
-        near.setblocking(True)
-    return near, far
+def fill(sock: socket.socket) -> int:
+    filled = 0
+    with suppress(BlockingIOError):
+        while True:
+            filled += sock.send(bytes(65_536))
+    return filled
 
 
-def test_a_client_that_takes_a_little_now_and_then_is_given_up() -> None:
-    """It always takes something in time, but would hold a thread for hours."""
-
-    class Dripping:
-        """Takes ten bytes a tenth of a second, of a sender whose time-out is five seconds."""
-
-        taken = 0
-
-        def getsockopt(self, *_: int) -> bytes:
-            return struct.pack("ll", 5, 0)
-
-        def send(self, data: memoryview) -> int:
-            self.taken += 10
-            return 10
-
-    client = Dripping()
-    with pytest.raises(BlockingIOError, match="too slowly"):
-        send_to_slow_reader(
-            client,  # type: ignore[arg-type]
-            memoryview(bytes(1_000_000)),
-            clock=lambda: client.taken / 10,
-            unread=lambda _: 1_000_000 - client.taken,
-        )
-    assert client.taken == 550  # five seconds, and five more for each 100,000 bytes
+def test_a_client_that_takes_it_within_a_moment_is_waited_for(pair: tuple[socket.socket, socket.socket]) -> None:
+    answer = bytes(4_000_000)
+    received: list[bytes] = []
+    with Nursery() as nursery:
+        nursery.start(lambda: received.append(received_by(pair[1])))
+        assert send_soon(pair[0], memoryview(answer), moment=30.0) is None
+        pair[0].close()
+    assert received == [answer]
 
 
-def test_a_client_that_takes_nothing_is_given_up_at_the_sockets_time_out() -> None:
-    class Stalled:
-        attempts = 0
+def test_a_client_that_takes_nothing_is_waited_for_no_longer_than_the_moment(
+    pair: tuple[socket.socket, socket.socket], clock: Clock
+) -> None:
+    answer = memoryview(bytes(4_000_000))
+    rest = send_soon(pair[0], answer, moment=0.01)
+    assert rest is not None
+    assert 0 < len(rest) < len(answer)
+    assert send_soon(pair[0], rest, moment=0.0, clock=clock) == rest
 
-        def getsockopt(self, *_: int) -> bytes:
-            return struct.pack("ll", 5, 0)
 
-        def send(self, data: memoryview) -> int:
-            self.attempts += 1
-            raise BlockingIOError
-
-    client = Stalled()
-    with pytest.raises(BlockingIOError):
-        send_to_slow_reader(client, memoryview(b"x"), clock=lambda: 0.0, unread=lambda _: 100)  # type: ignore[arg-type]
-    assert client.attempts == 1
+def test_a_client_that_has_left_breaks_the_connection(pair: tuple[socket.socket, socket.socket]) -> None:
+    pair[1].close()
+    with pytest.raises(BrokenPipeError):
+        send_soon(pair[0], memoryview(b"x"), moment=1.0)

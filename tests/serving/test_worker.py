@@ -84,7 +84,7 @@ class WorkerBench:
 
     def close(self) -> None:
         watched = [key.fileobj for key in self.worker.poller.get_map().values()]
-        held = [conn.sock for conn, _ in self.pool.given] + [conn.sock for conn in self.worker._acceptor.hand_out(99)]
+        held = [conn.sock for conn, _ in self.pool.given] + [conn.sock for conn in self.worker._intake.hand_out(99)]
         for each in (*self.clients, *held, *watched):
             if isinstance(each, socket.socket):
                 each.close()
@@ -114,7 +114,7 @@ def test_a_request_gets_a_thread_on_the_turn_on_which_its_bytes_come(bench: Work
 
 def test_a_turn_hands_out_a_few_requests_only(bench: WorkerBench) -> None:
     for _ in range(MOST_AT_ONCE + 1):
-        bench.client(HEALTH)
+        bench.client(embed_request("a"))
     bench.turn()
     assert len(bench.pool.given) == MOST_AT_ONCE
     bench.turn()
@@ -143,8 +143,8 @@ def test_a_connection_that_its_thread_hands_back_is_kept_alive(bench: WorkerBenc
     client = bench.client(HEALTH)
     bench.turn()
     conn, future = bench.pool.given.pop()
+    conn.ahead = b""
     conn.prepare(1.0)
-    conn.sock.recv(len(HEALTH))
     future.set_result(True)
     bench.turn()
     assert list(bench.worker.keepalived_conns) == [conn]
@@ -156,8 +156,7 @@ def test_a_connection_that_its_thread_hands_back_is_kept_alive(bench: WorkerBenc
 def test_a_connection_that_is_over_lingers_until_the_client_leaves(bench: WorkerBench) -> None:
     client = bench.client(HEALTH)
     bench.turn()
-    conn, future = bench.pool.given.pop()
-    conn.sock.recv(len(HEALTH))
+    _, future = bench.pool.given.pop()
     future.set_result(False)
     bench.turn()
     assert client.recv(1) == b""
@@ -171,8 +170,7 @@ def test_a_place_is_free_again_once_its_thread_has_finished(bench: WorkerBench) 
     for _ in range(40):
         bench.client(embed_request("a"))
         bench.turn()
-        conn, future = bench.pool.given.pop()
-        conn.sock.recv(1000)
+        _, future = bench.pool.given.pop()
         future.set_result(False)
         bench.turn()
     assert bench.service.told == []
@@ -195,6 +193,98 @@ def test_a_worker_that_stops_or_keeps_too_many_connections_closes_each_with_its_
     bench.worker.max_keepalived = 1
     bench.worker.alive = False
     assert bench.worker.must_close()
+
+
+def test_an_idle_connection_that_made_room_is_no_longer_looked_at(bench: WorkerBench) -> None:
+    """Both may happen on one turn: the event of a connection comes behind that of the newcomer."""
+    client, conn = kept(bench)
+    assert bench.worker.drop_idle()
+    assert bench.worker.nr_conns == 0
+    bench.worker.on_client_socket_readable(conn, conn.sock)
+    assert not bench.worker.drop_idle()
+    assert client.recv(1) == b""
+
+
+def test_an_idle_connection_on_which_a_request_has_come_makes_no_room(bench: WorkerBench) -> None:
+    client, _ = kept(bench)
+    client.sendall(b"P")
+    assert not bench.worker.drop_idle()
+    assert bench.worker.nr_conns == 1
+
+
+def kept(bench: WorkerBench) -> tuple[socket.socket, Any]:
+    """Return the client and the connection that waits for its next request."""
+    client = bench.client(HEALTH)
+    bench.turn()
+    conn, future = bench.pool.given.pop()
+    conn.ahead = b""
+    conn.prepare(1.0)
+    future.set_result(True)
+    bench.turn()
+    return client, conn
+
+
+def test_a_response_that_is_not_taken_is_sent_by_the_main_loop_and_holds_no_place(bench: WorkerBench) -> None:
+    client = bench.client(HEALTH)
+    bench.turn()
+    conn, future = bench.pool.given.pop()
+    conn.ahead = b""
+    conn.prepare(1.0)
+    conn.unsent, conn.stays = memoryview(bytes(3_000_000)), True
+    future.set_result(True)
+    bench.turn()
+    assert bench.worker._intake.busy == 0
+    received = 0
+    while received < 3_000_000:
+        bench.worker.wait_for_and_dispatch_events(0.0)
+        received += len(client.recv(1_000_000))
+    bench.worker.wait_for_and_dispatch_events(0.0)
+    assert list(bench.worker.keepalived_conns) == [conn]
+
+
+# Threads that cannot be started
+
+
+class NoThread:
+    """A pool whose system lets no thread start, and that has none."""
+
+    def submit(self, *_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_without_any_thread_the_main_loop_answers_and_goes_on(bench: WorkerBench) -> None:
+    bench.worker.tpool = NoThread()
+    for _ in range(3):
+        client = bench.client(embed_request("a"))
+        bench.turn()
+        (answer,) = answers_in(received_by(client))
+        assert answer.status == 503
+    assert bench.service.told == ["unread 503"] * 3
+    assert bench.worker.nr_conns == 0
+
+
+# Listening
+
+
+def test_a_full_worker_goes_on_listening_while_others_can_make_room(bench: WorkerBench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        bench.worker.sockets = [listener]
+        bench.worker.set_accept_enabled(True)
+        bench.client()
+        bench.worker.nr_conns = bench.worker.worker_connections
+        bench.worker.set_accept_enabled(False)
+        assert listener in {key.fileobj for key in bench.worker.poller.get_map().values()}
+        bench.worker.alive = False
+        bench.worker.set_accept_enabled(False)
+        assert listener not in {key.fileobj for key in bench.worker.poller.get_map().values()}
+        bench.worker.nr_conns = 1
+
+
+def test_a_worker_whose_master_is_gone_stops_and_listens_no_longer(bench: WorkerBench) -> None:
+    assert bench.worker.is_parent_alive() == (bench.worker.ppid == os.getppid())
+    bench.worker.ppid = 0
+    assert not bench.worker.is_parent_alive()
+    assert not bench.worker.alive
 
 
 def test_a_request_is_answered_from_socket_to_socket(bench: WorkerBench) -> None:
@@ -243,6 +333,26 @@ def test_the_first_of_sigint_and_sigquit_ends_the_process_and_the_second_changes
     assert ended.value.code == 0
     assert bench.service.told == ["hurry"]
     assert not bench.worker.alive
+
+
+def test_a_signal_that_finds_a_thread_half_started_ends_the_process_once_the_pool_knows_that_thread(
+    bench: WorkerBench,
+) -> None:
+    """A thread may have answered its client before the main thread is back from starting it."""
+    known: list[str] = []
+
+    class Pool:
+        def submit(self, work: Callable[..., object], conn: Any) -> Future[bool]:
+            bench.worker.handle_quit(signal.SIGINT, None)
+            known.append("known")
+            return bench.pool.submit(work, conn)
+
+    bench.worker.tpool = Pool()
+    bench.client(HEALTH)
+    with pytest.raises(SystemExit):
+        bench.turn()
+    assert known == ["known"]
+    assert bench.service.told == ["hurry"]
 
 
 # The service behind the application

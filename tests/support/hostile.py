@@ -43,6 +43,8 @@ class Case(NamedTuple):
     stalls: bool = False
     #: The client closes its sending side behind it.
     ends: bool = False
+    #: The beginning of another request follows, so that no front can send a third one behind it.
+    goes_on: bool = False
 
     @property
     def smuggles(self) -> bool:
@@ -103,8 +105,6 @@ _FRAMING = {
     "tab-before-colon-of-length": (b"Content-Length\t: 19",),
     "space-before-colon-of-coding": (b"Transfer-Encoding : chunked",),
     "space-before-length": (b" Content-Length: 19",),
-    "underscore-in-length": (LENGTH, b"Content_Length: 5"),
-    "underscore-in-coding": (LENGTH, b"Transfer_Encoding: chunked"),
     "folded-length": (b"Content-Length:", b" 19"),
     "folded-coding": (b"Transfer-Encoding:", b" chunked"),
     "folded-with-a-tab": (b"X: 1", b"\tContent-Length: 5", LENGTH),
@@ -171,8 +171,7 @@ _HEADER_LINES = named(
         *(b"no colon", b": no name", b":", b"X", b"X\0: 1", b"X y: 1", b"X : 1", b"X\t: 1", b"\xffX: 1", b"X\xdf: 1"),
         *(b"%c: 1" % character for character in b'"(),/;<=>?@[\\]{}'),
         *(b"X: %c" % character for character in (0, 1, 8, 0x0B, 0x0C, 0x1B, 0x1F, 0x7F)),
-        *(b"X: 1\n", b"X: 1\r", b"X: 1\nY: 2", b"X: 1\rY: 2", b"X: 1\r\n folded", b"X: 1\r\n\tfolded", b"X_Y: 1"),
-        b"_: 1",
+        *(b"X: 1\n", b"X: 1\r", b"X: 1\nY: 2", b"X: 1\rY: 2", b"X: 1\r\n folded", b"X: 1\r\n\tfolded"),
         *(b"X-Request-Id: a\nSet-Cookie: b", b"X-Request-Id: a\rSet-Cookie: b", b"X-Request-Id: a\0b"),
         *(b"Expect: miracles", b"Expect: 100-continue, more", b"Expect:", b"Host: other"),
     ]
@@ -205,14 +204,14 @@ _FLOODS = {
     "long-start-line-without-end": b"x" * 9000,
     "long-method": b"%s / HTTP/1.1\r\nHost: test\r\n\r\n" % (b"X" * 9000),
     "long-query": b"POST /embed?%s HTTP/1.1\r\nHost: test\r\n\r\n" % (b"x" * 9000),
-    "long-value": request(START, HOST, JSON, LENGTH, b"X: " + b"x" * 5000, body=BODY),
-    "long-name": request(START, HOST, JSON, LENGTH, b"X" * 5000 + b": 1", body=BODY),
-    "long-cookie": request(START, HOST, JSON, LENGTH, b"Cookie: " + b"a=b; " * 1000, body=BODY),
-    "long-host": request(START, b"Host: " + b"x" * 5000, JSON, LENGTH, body=BODY),
-    "long-length": request(START, HOST, JSON, b"Content-Length: " + b"9" * 5000, body=BODY),
-    "long-header-without-end": b"POST /embed HTTP/1.1\r\nX: " + b"x" * 300_000,
-    "51-headers": request(START, HOST, *(b"X%d: 1" % number for number in range(50)), body=BODY),
-    "100-equal-headers": request(START, HOST, *[b"X: 1"] * 100, body=BODY),
+    "long-value": request(START, HOST, JSON, LENGTH, b"X: " + b"x" * 9000, body=BODY),
+    "long-name": request(START, HOST, JSON, LENGTH, b"X" * 9000 + b": 1", body=BODY),
+    "long-cookie": request(START, HOST, JSON, LENGTH, b"Cookie: " + b"a=b; " * 2000, body=BODY),
+    "long-host": request(START, b"Host: " + b"x" * 9000, JSON, LENGTH, body=BODY),
+    "long-length": request(START, HOST, JSON, b"Content-Length: " + b"9" * 9000, body=BODY),
+    "long-header-without-end": b"POST /embed HTTP/1.1\r\nX: " + b"x" * 900_000,
+    "101-headers": request(START, HOST, *(b"X%d: 1" % number for number in range(100)), body=BODY),
+    "101-equal-headers": request(START, HOST, *[b"X: 1"] * 100, body=BODY),
     "5000-headers": request(START, HOST, *(b"X%d: 1" % number for number in range(5000)), body=BODY),
     "200-long-headers": request(START, HOST, *(b"X%d: %s" % (number, b"x" * 4000) for number in range(200))),
 }
@@ -245,7 +244,7 @@ _CHUNKS = {
                 *(b"", b" ", b"zz", b"-13", b"+13", b"0x13", b"13 ", b" 13", b"\t13", b"1_3", b"13h", b"g", b"1 3"),
                 *(b"13\0", b"\xb2", b"13\x0b", b"13,13", b"19", b"12", b"1", b"13\n", b"\n13", b"13\r"),
                 *(b"13;a=b c", b"13;=x", b'13;a="', b'13;a="\x01"', b"13;\0", b"13;a\rb", b"13;a\nb", b"13;a=b=c"),
-                *(b"13;;a", b"13;(a)", b"13;" + b"x" * 9000, b"13" + b" " * 9000, b"0" * 9000 + b"13", b"13 a"),
+                *(b"13;;a", b"13;(a)", b"13;" + b"x" * 20_000, b"13" + b" " * 20_000, b"0" * 20_000 + b"13", b"13 a"),
             ]
         ).items()
     },
@@ -258,9 +257,9 @@ _CHUNKS = {
         f"trailer-{name}": b"13\r\n" + BODY + b"\r\n0\r\n" + trailer + b"\r\n\r\n"
         for name, trailer in named(
             [
-                *(b"bad trailer", b": x", b"X : 1", b"X: \0", b"X: 1\r\n folded", b"X_Y: 1", b"X: 1\nY: 2", b" X: 1"),
+                *(b"bad trailer", b": x", b"X : 1", b"X: \0", b"X: 1\r\n folded", b"X: 1\nY: 2", b" X: 1"),
                 *(b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Host: other", b"Authorization: x", b"TE: x"),
-                *(b"X: " + b"x" * 5000, b"\r\n".join([b"X: 1"] * 60), b"HTTP/1.1 200 OK"),
+                *(b"X: " + b"x" * 9000, b"\r\n".join([b"X: 1"] * 120), b"HTTP/1.1 200 OK"),
             ]
         ).items()
     },
@@ -359,12 +358,22 @@ _NESTED = {
 _TWICE = named(
     [
         *(b'{"input":"hostile","input":"hostile"}', b'{"input":"hostile","input":"other"}'),
-        b'{"inputs":[],"inputs":[1]}',
         *(b'{"input":"hostile","\\u0069nput":"x"}', b'{"input":"hostile","x":1,"x":1}'),
         b'{"input":"hostile","":1,"":2}',
-        *(b'{"input":"hostile","x":{"y":1,"y":2}}', b'{"inputs":["a"],"normalize":true,"normalize":false}'),
+        *(b'{"input":"hostile","x":{"y":1,"y":2}}', b'{"input":"a","normalize":true,"normalize":false}'),
         *(b'{"input":"hostile","x":[{"y":1,"y":1}]}', b'{"input":"hostile","\\ud800":1,"\\ud800":1}'),
         *(b'{"input":"hostile","dimensions":1,"dimensions":2}', b'{"input":{"a":1,"a":1}}'),
+    ]
+)
+#: Bodies for TEI, which answers 422 to these.
+_TWICE_FOR_TEI = named(
+    [
+        *(
+            b'{"inputs":"hostile","inputs":"hostile"}',
+            b'{"inputs":[],"inputs":[1]}',
+            b'{"inputs":"hostile","x":1,"x":1}',
+        ),
+        b'{"inputs":["a"],"normalize":true,"normalize":false}',
     ]
 )
 _NOT_OBJECTS = named(
@@ -389,6 +398,7 @@ def _bodies() -> Iterator[Case]:
         },
     }.items():
         yield from cases(group, {name: post(body) for name, body in bodies.items()}, 400)
+    yield from cases("twice-for-tei", {name: post(body) for name, body in _TWICE_FOR_TEI.items()}, 400, 422)
     nested = {f"{name}-{depth}": post(make(depth)) for (name, make), depth in product(_NESTED.items(), _DEPTHS)}
     yield from cases("depth", {name: raw for name, raw in nested.items() if len(raw) < PAYLOAD_LIMIT}, 400, 422)
     yield from cases("depth", {name: raw for name, raw in nested.items() if len(raw) >= PAYLOAD_LIMIT}, 413)
@@ -423,12 +433,15 @@ _RIGHT: dict[str, tuple[Any, ...]] = {
     "dimensions": (None, 1),
 }
 _BAD_INPUTS: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1.5, 10**30, "", {}, {"text": "hostile"}, [None], [True], [1.5], [{}], [""], [[]]),
-    [-1],
+    *(None, True, False, 0, -1, 1.5, 10**30, {}, {"text": "hostile"}, [None], [True], [1.5], [{}], [-1]),
     *([2**32], [10**30], [1, True], [1, 1.0], [1, None], [1, "hostile"], [1, [1]], ["hostile", 1], ["hostile", None]),
-    *(["hostile", ""], ["hostile", []], ["hostile", {}], ["hostile", True], [["hostile"]], [[[1]]], [[1], [-1]]),
+    *(["hostile", {}], ["hostile", True], [["hostile"]], [[[1]]], [[1], [-1]]),
     [[1.5]],
-    *([[1], 1], [[1, "hostile"]], [[True]], [[2**32]], [[1], []], ["hostile"] * (MOST_ITEMS + 1), [[1]] * 3000),
+    *([[1], 1], [[1, "hostile"]], [[True]], [[2**32]], ["hostile"] * (MOST_ITEMS + 1), [[1]] * 3000),
+)
+#: Inputs that TEI answers 400 to, and this service's own API 422: nothing to embed, and halves of surrogate pairs.
+_EMPTY_INPUTS: tuple[Any, ...] = (
+    *("", [""], [[]], ["hostile", ""], ["hostile", []], [[1], []]),
     *("\ud800", "\udfff", "hostile\ud83d", "\ude00\ud83d", ["hostile", "\udc00"], ["\ud800\ud800"]),
 )
 _BAD_SHAPES: tuple[dict[str, Any], ...] = (
@@ -456,6 +469,9 @@ def _members() -> Iterator[Case]:
     for name, value in product(_NAMES, _BAD_INPUTS):
         text = json.dumps(value)
         yield Case(f"{name}-{text[:30]}-{len(text)}", post(json.dumps({name: value}).encode()), frozenset({422}))
+    for (name, status), value in product({"input": 422, "inputs": 400}.items(), _EMPTY_INPUTS):
+        text = json.dumps(value)
+        yield Case(f"{name}-{text[:30]}-{len(text)}", post(json.dumps({name: value}).encode()), frozenset({status}))
     for name in _NAMES:
         yield Case(f"{name}-empty-list", post(json.dumps({name: []}).encode()), frozenset({400}))
     for position, shape in enumerate(_BAD_SHAPES):
@@ -475,7 +491,7 @@ _MEDIA_TYPES = named(
         b"application/*",
         *(b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=x", b"application/xml"),
         b"application/jsonp",
-        *(b"application/json, text/plain", b"application/json-seq", b"application/ld+json"),
+        *(b"application/json, text/plain", b"application/json-seq", b"application/ld+jsonp"),
         b"application/octet-stream",
         *(b"application/x-json", b"application / json", b'"application/json"', b";application/json"),
     ]
@@ -491,7 +507,7 @@ _TIMEOUTS = named(
     ]
 )
 _PATHS = [
-    *("/", "/embed/", "/Embed", "/EMBED", "/embed//", "/./embed", "/../embed", "/embed/.", "/embed/..", "/x"),
+    *("/embed/", "/Embed", "/EMBED", "/embed//", "/./embed", "/../embed", "/embed/.", "/embed/..", "/x"),
     *("/embed%00", "/embed%20", "/embed%0d%0aX:%201", "/embed%0a", "/embed%2f", "/embed%3finput=hostile"),
     *("/%2e%2e/etc/passwd", "/../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "/%c0%ae%c0%ae/", "/%ff", "/%ed%a0%80"),
     *("/%", "/%zz", "/%u0041", "/embed%", "/embed%2", "/embed;x=1", "/embed.json", "/embed\\", "/embed_all"),
@@ -544,12 +560,12 @@ def _sizes() -> Iterator[Case]:
         "a-byte-too-much": post(BODY.ljust(over)),
         "a-long-text": post(b'{"input":"%s"}' % (b"x" * over)),
         "much-too-much": post(b"x" * 200_000),
-        "announced-only": request(START, HOST, JSON, b"Content-Length: %d" % over),
         "announced-enormous": request(START, HOST, JSON, b"Content-Length: 99999999999999999999"),
         "announced-beyond-reason": request(START, HOST, JSON, b"Content-Length: " + b"9" * 4000),
     }
     yield from cases("size", large, 413)
-    yield Case("size-cut-by-its-length", request(START, HOST, JSON, b"Content-Length: 10", body=BODY), frozenset({400}))
+    cut = request(START, HOST, JSON, b"Content-Length: 10", body=BODY)
+    yield Case("size-cut-by-its-length", cut, frozenset({400}), goes_on=True)
 
 
 def _cut() -> Iterator[Case]:
