@@ -68,6 +68,7 @@ prove: $(VENV)/.bench ## measure what docs/reliability.md quotes (about an hour;
 	$(BIN)/python -m tests.endurance broken
 	$(BIN)/python -m tests.endurance restart
 	$(BIN)/python -m tests.endurance busy
+	$(BIN)/python -m tests.endurance door
 	$(BIN)/python -m tests.endurance overload --fixed-ms 300 --per-item-ms 5 --deadline-ms 10000
 	$(BIN)/python -m tests.endurance slow
 	$(BIN)/python -m tests.endurance outages
