@@ -145,7 +145,9 @@ class Endpoint:
         if reply.status == 200:
             return Health(True)
         reason = f"GET {path} is answered with status {reply.status}{_leads_to(reply)}"
-        return Health(False, reason, is_unknown=reply.status in {404, 405, 501})
+        # A path that is unknown, or guarded, says nothing of the model.
+        is_unknown = (reply.status < 500 and reply.status not in {408, 429}) or reply.status == 501
+        return Health(False, reason, is_unknown=is_unknown, is_down=reply.status == 503)
 
     def try_out(self, timeout: float) -> Health:
         """Make one small call within ``timeout`` seconds, to see whether the server works."""

@@ -18,20 +18,23 @@ class Health(NamedTuple):
     is_well: bool
     #: Why not, for the log and for health checks of this service.
     reason: str = ""
-    #: Whether the server is there and has no health check: a call has to tell whether it works.
+    #: Whether the server is there and its health check does not tell: a call has to tell whether it works.
     is_unknown: bool = False
+    #: Whether the server says itself that it cannot work, or cannot be reached.
+    is_down: bool = True
 
 
 def weigh(health: Health, began: float, now: float, succeeded_at: float, timeout: float) -> Health:
     """Return what a probe means that lasted from ``began`` to ``now``, where a batch succeeded at ``succeeded_at``.
 
     A batch that came back after the probe began proves more than the probe. One that came back shortly before explains
-    a probe that ran into its ``timeout``: the upstream is busy. It does not explain a connection that was refused.
+    a probe that ran into its ``timeout``: the upstream is busy. It also outweighs a health check that fails itself. It
+    does not explain a connection that was refused, nor a 503.
     """
     if health.is_well or health.is_unknown or succeeded_at == NOW:
         return health
-    was_late = now - began >= 0.9 * timeout
-    if succeeded_at >= began or (was_late and now - succeeded_at <= BUSY_FOR):
+    is_vague = now - began >= 0.9 * timeout or not health.is_down
+    if succeeded_at >= began or (is_vague and now - succeeded_at <= BUSY_FOR):
         return Health(is_well=True)
     return health
 

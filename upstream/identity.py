@@ -49,10 +49,14 @@ class Identities:
             self._models.pop(url, None)
             self._lengths.pop(url, None)
 
-    def learned(self, url: str, key: BatchKey, dimension: int) -> None:
-        """Note how long this upstream's vectors are for this key."""
+    def learned(self, url: str, key: BatchKey, dimension: int) -> int | None:
+        """Note how long this upstream's vectors are for this key; return another upstream's length if that differs."""
         with self._lock:
+            elsewhere = self.length_elsewhere(url, key)
+            if elsewhere not in {None, dimension}:
+                return elsewhere
             self._lengths.setdefault(url, Bounded(MAX_REMEMBERED_KEYS))[key] = dimension
+            return None
 
     def length_elsewhere(self, url: str, key: BatchKey) -> int | None:
         """Return how long the vectors of the other upstreams are for this key; None if it is not known."""

@@ -56,16 +56,15 @@ class Lengths:
             if self._others:
                 self._others.pop(key, None)
             return
-        known, elsewhere = self._known.get(key), self._identities.length_elsewhere(self._url, key)
+        known = self._known.get(key)
         if known is not None and not self._agree(key, length, items):
             message = f"the upstream gave a vector of {length} numbers instead of {known}"
             raise UpstreamFailed(message, reason=message)
-        if elsewhere not in {None, length}:
+        if (elsewhere := self._identities.learned(self._url, key, length)) is not None:
             reason = f"its vectors have {length} numbers, and those of another upstream {elsewhere}"
             raise UpstreamMisconfigured("the upstreams serve different models", reason=reason)
         self._others.pop(key, None)
         self._known[key] = length
-        self._identities.learned(self._url, key, length)
 
     def mend(self, key: BatchKey, problem: BadRowsError) -> Answer:
         """Return an answer of which some rows are bad; raises ``UpstreamFailed`` where all are.

@@ -52,6 +52,8 @@ class Member:
         self.not_before = NOW
         #: Whether its monitor has seen it answer. True at the start: the first batches need not wait for the monitor.
         self.is_up = True
+        #: When its latest probe began.
+        self.probed_at = NOW
         #: How its latest call ended that counted against it.
         self.last_error: UpstreamError | None = None
         self._succeeded_at = NOW

@@ -24,7 +24,8 @@ def outage_of(members: Sequence[Member], since: float, wait: float, now: float) 
     At its beginning calls wait ``wait`` seconds for upstreams that cannot be reached. Where upstreams answer and every
     call fails, or after that time, they wait only for a probe that is under way.
     """
-    ends_at = now + PROBE_GRACE if any(each.breaker.state is State.HALF_OPEN for each in members) else NOW
+    trying = [each.probed_at for each in members if each.breaker.state is State.HALF_OPEN]
+    ends_at = max(trying) + PROBE_GRACE if trying else NOW
     if not all(each.answers_badly for each in members):
         ends_at = max(ends_at, since + wait)
     return Outage(ends_at, no_upstream(members, now), sum(each.in_flight for each in members))

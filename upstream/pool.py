@@ -136,6 +136,7 @@ class UpstreamPool(Observer):
             chosen = next((each for each in self._usable() if each is not avoid and each.wants_probe(now)), None)
             if chosen is not None:
                 chosen.breaker.probe()
+                chosen.probed_at = now
             else:
                 closed = [each for each in self._upstreams if each.breaker.is_closed]
                 if not closed:

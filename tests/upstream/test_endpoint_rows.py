@@ -188,7 +188,7 @@ def test_it_teaches_no_length(upstream: ScriptedUpstream, endpoint: Endpoint) ->
 
 
 @pytest.mark.parametrize(
-    ("status", "is_unknown"), [(404, True), (405, True), (501, True), (401, False), (500, False), (503, False)]
+    ("status", "is_unknown"), [(404, True), (405, True), (501, True), (401, True), (500, False), (503, False)]
 )
 def test_a_server_without_a_health_check_is_not_a_sick_one(
     upstream: ScriptedUpstream, endpoint: Endpoint, status: int, is_unknown: bool

@@ -183,18 +183,17 @@ def test_a_length_that_changes_is_held_against_the_others_as_well(bench: Lengths
 
 
 class Interleaved(Identities):
-    """Does something once, after it has been asked what is known of the others and before that is answered."""
+    """Does something once, just before a length is compared with those of the others and learned."""
 
     def __init__(self) -> None:
         super().__init__()
         self.meanwhile: Callable[[], object] | None = None
 
-    def length_elsewhere(self, url: str, key: BatchKey) -> int | None:
-        found = super().length_elsewhere(url, key)
+    def learned(self, url: str, key: BatchKey, dimension: int) -> int | None:
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
-        return found
+        return super().learned(url, key, dimension)
 
 
 def test_of_two_that_learn_different_lengths_at_the_same_moment_one_stays(bench: LengthsBench) -> None:

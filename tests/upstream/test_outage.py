@@ -26,15 +26,16 @@ BROKE = UpstreamBroke("reset")
 SINCE, WAIT = 100.0, 5.0
 
 
-def ejected(error: UpstreamError, *, until: float = 101.0, is_tried: bool = False, in_flight: int = 0) -> Member:
+def ejected(error: UpstreamError, *, until: float = 101.0, tried_at: float | None = None, in_flight: int = 0) -> Member:
     """Return an upstream that is left out because its calls end like this."""
     member = Member(FakeUpstream(), 4, has_others=True)
     member.last_error = error
     member.breaker.failed(100.0, at_once=True)
     member.breaker.until = until
     member.in_flight = in_flight
-    if is_tried:
+    if tried_at is not None:
         member.breaker.probe()
+        member.probed_at = tried_at
     return member
 
 
@@ -50,11 +51,11 @@ def ejected(error: UpstreamError, *, until: float = 101.0, is_tried: bool = Fals
         ([ejected(THREW)], 100.0, NOW),
         ([ejected(THREW), ejected(WRONG_KEY), ejected(NONSENSE)], 100.0, NOW),
         # One is being tried.
-        ([ejected(THREW, is_tried=True)], 100.0, 100.0 + PROBE_GRACE),
-        ([ejected(THREW), ejected(WRONG_KEY, is_tried=True)], 100.0, 100.0 + PROBE_GRACE),
-        ([ejected(DOWN, is_tried=True)], 100.0, 105.0),
-        ([ejected(DOWN, is_tried=True)], 104.5, 104.5 + PROBE_GRACE),
-        ([ejected(DOWN, is_tried=True)], 200.0, 200.0 + PROBE_GRACE),
+        ([ejected(THREW, tried_at=100.0)], 100.0, 100.0 + PROBE_GRACE),
+        ([ejected(THREW), ejected(WRONG_KEY, tried_at=100.0)], 100.5, 100.0 + PROBE_GRACE),
+        ([ejected(DOWN, tried_at=100.0)], 100.0, 105.0),
+        ([ejected(DOWN, tried_at=104.5)], 104.9, 104.5 + PROBE_GRACE),
+        ([ejected(DOWN, tried_at=200.0)], 200.5, 200.0 + PROBE_GRACE),
     ],
 )
 def test_calls_wait_until_then(members: list[Member], now: float, ends_at: float) -> None:
