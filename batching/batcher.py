@@ -71,10 +71,7 @@ class Batcher:
         return self.result(call)
 
     def submit(self, call: Call) -> None:
-        """Queue a call; raises ``Overloaded`` or ``ShuttingDown`` instead of waiting for room.
-
-        Raises ``UpstreamRejected`` for an input that the upstream has refused a moment ago.
-        """
+        """Queue a call; raises what ``Isolation.admit`` and ``BatchQueue.put`` raise, and never waits for room."""
         self._isolation.admit(call)
         self.queue.put(call)
 

@@ -167,7 +167,7 @@ class Attendant:
             return "poll"
         if not stays:
             return "ended"
-        return "request" if exchange.request.method == "POST" else "poll"
+        return "request" if exchange.request.method == "POST" and not conn.is_operation else "poll"
 
     def _answer(self, exchange: Exchange) -> WholeResponse:
         """Have the application answer."""

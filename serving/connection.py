@@ -121,6 +121,8 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         else:
             data = self.sock.recv(most, socket.MSG_DONTWAIT)
         self.ahead += data
+        if self.ahead.startswith(b"\r\n"):
+            self.ahead = self.ahead[2:]  # RFC 9112, 2.2: an empty line before a request means nothing
         return bool(data)
 
     def await_rest(self, count: int) -> None:

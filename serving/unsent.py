@@ -33,6 +33,8 @@ MOST_SENT = 262_144
 SPARED = 1.0
 #: Seconds between two lines of log.
 LOG_EVERY = 60.0
+#: Seconds between two looks at how fast clients take their responses.
+LOOK_EVERY = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +128,7 @@ class UnsentResponses:
         self._held = 0
         self._given_up = 0
         self._logged = -LOG_EVERY
+        self._looked = -LOOK_EVERY
 
     def __len__(self) -> int:
         return len(self._responses)
@@ -170,6 +173,9 @@ class UnsentResponses:
     def close_slow(self) -> None:
         """Give up the clients that take too little."""
         now = self._clock()
+        if now - self._looked < LOOK_EVERY:  # each look is a system call for each response
+            return
+        self._looked = now
         for conn, response in list(self._responses.items()):
             if response.is_too_slow(now, self._unread_bytes(conn)):
                 self._forget(conn)

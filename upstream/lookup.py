@@ -105,19 +105,21 @@ class Lookup:
         failure = "no address was found"
         found: list[Address] = []
         try:
-            found = self._resolve(self._host, self._port)
-        except (OSError, ValueError) as problem:  # the latter: a host name that cannot be one
-            failure = str(problem)
-        if found:
-            tell(found)
-        with self._ended:
-            self._is_running = False
-            self._count += 1
-            self._knows_some = self._knows_some or bool(found)
-            self._failure = "" if found else failure
-            if self._knows_some and not self._is_literal:
-                self.due = self._now() + PERIOD
-            self._ended.notify_all()
+            try:
+                found = self._resolve(self._host, self._port)
+            except (OSError, ValueError) as problem:  # the latter: a host name that cannot be one
+                failure = str(problem)
+            if found:
+                tell(found)
+        finally:
+            with self._ended:
+                self._is_running = False
+                self._count += 1
+                self._knows_some = self._knows_some or bool(found)
+                self._failure = "" if found else failure
+                if self._knows_some and not self._is_literal:
+                    self.due = self._now() + PERIOD
+                self._ended.notify_all()
 
 
 def _is_literal(host: str) -> bool:

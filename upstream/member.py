@@ -60,6 +60,7 @@ class Member:
         #: An input that it has accepted, and its key: if it fails on that one too, no input is to blame.
         self._witness: tuple[BatchKey, Item] | None = None
         self._is_asking_witness = False
+        self._asked_at = NOW
         self._has_others = has_others
 
     def __repr__(self) -> str:
@@ -120,6 +121,7 @@ class Member:
         if not self.breaker.would_open(batch.items):
             return None
         self._is_asking_witness = True
+        self._asked_at = now
         key, item = self._witness or (batch.key, None)
         call = Batch(key, WITNESS, now)
         call.items = [] if item is None else [item]
@@ -169,8 +171,8 @@ class Member:
             return False
         # An upstream that answers nothing for so long has hung, unless others of its calls came back meanwhile.
         at_once = hangs and self._has_others and self._succeeded_at < began
-        if self._is_asking_witness and isinstance(error, UpstreamFailed):
-            return False  # its answer says more than this failure
+        if self._is_asking_witness and isinstance(error, UpstreamFailed) and now - self._asked_at < HUNG:
+            return False  # its answer says more than this failure, unless it never comes
         # No input can be the cause where none was looked at.
         inputs = None if is_mistake or isinstance(error, UpstreamUnavailable) else batch.items
         is_between = isinstance(error, UpstreamGateway | UpstreamBroke)

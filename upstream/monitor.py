@@ -17,6 +17,7 @@ from batching.errors import (
 from batching.observer import CallReport, Observer
 from upstream.health import Health, Trials, weigh
 from upstream.identity import Identities
+from upstream.member import HUNG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,8 +34,6 @@ PROBE_TIMEOUT = 2.0
 WELL_PERIOD, FIRST_RETRY, LAST_RETRY = 5.0, 0.25, 0.5
 #: Seconds for which one probe answers all who ask, however many batches fail.
 SHORTEST_PERIOD = 0.1
-#: A call that timed out after so many seconds makes the monitor try the upstream out itself.
-HUNG = 5.0
 
 
 class UpstreamMonitor(Observer):

@@ -91,8 +91,7 @@ class UpstreamPool(Observer):
         can be reached and calls wait for that.
         """
         self._retries.earn()
-        first = self._choose(None)
-        is_probe = not first.breaker.is_closed
+        first, is_probe = self._choose(None)
         try:
             return self._call(first, batch, batch.retry_reason)
         except UpstreamError as error:
@@ -124,8 +123,8 @@ class UpstreamPool(Observer):
 
     # ---- which ----------------------------------------------------------------------------------
 
-    def _choose(self, avoid: Member | None) -> Member:
-        """Take the upstream for the next call.
+    def _choose(self, avoid: Member | None) -> tuple[Member, bool]:
+        """Take the upstream for the next call, and say whether it is a probe.
 
         1. One whose probe is due. 2. Of those that are closed and have not asked for a pause, the one that answers its
         health check, with room and least to do. Raises ``UpstreamPaused`` where all are ejected, or the others have
@@ -160,9 +159,10 @@ class UpstreamPool(Observer):
                     )
             chosen.in_flight += 1
             chosen.calls += 1
-            if not chosen.breaker.is_closed:
+            is_probe = not chosen.breaker.is_closed
+            if is_probe:
                 self._adapt(now)
-            return chosen
+            return chosen, is_probe
 
     def _usable(self) -> list[Member]:
         """Return the upstreams that may have batches: those that answer their health check, while one does."""
@@ -180,11 +180,11 @@ class UpstreamPool(Observer):
             return None
         if is_probe and (other := self._elsewhere(first)) is not None:
             return other  # a probe costs no client its answer, and no retry
-        where = self._retries.where(error, is_retry=batch.is_retry)
+        where = self._retries.where(error, is_retry=batch.is_retry, has_others=len(self._upstreams) > 1)
         if where is not Where.ANYWHERE:
             return self._elsewhere(first) if where is Where.ELSEWHERE else None
         try:
-            second = self._choose(first)
+            second, _ = self._choose(first)
         except UpstreamPaused as paused:
             if isinstance(paused.answer, NoUpstream):
                 return None

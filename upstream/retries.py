@@ -48,14 +48,14 @@ class Retries:
         self._budget.earn()
         self._doubts.earn()
 
-    def where(self, error: UpstreamError, *, is_retry: bool) -> Where:
+    def where(self, error: UpstreamError, *, is_retry: bool, has_others: bool = True) -> Where:
         """Say where a call that failed like this may be made again, and spend from the budget.
 
-        ``is_retry``: all of the batch has been sent again before.
+        ``is_retry``: all of the batch has been sent again before. ``has_others``: there is another upstream.
         """
         if isinstance(error, UpstreamFailed | UpstreamMisconfigured | UpstreamTimeout):
             # The same upstream would answer the same.
-            return Where.ELSEWHERE if self._doubts.spend() else Where.NOWHERE
+            return Where.ELSEWHERE if has_others and self._doubts.spend() else Where.NOWHERE
         if error.retry_reason is None or is_retry or not self._budget.spend():
             return Where.NOWHERE
         # Where the queue holds what waits it knows when to go on.

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TRY_AGAIN = 0.2
+#: Seconds between two tries, each of which takes all tasks that are left for a moment, and of all tries together: the
+#: master does nothing else meanwhile.
+_TRY_AGAIN, _LONGEST = 1.0, 10.0
 
 
 def can_start(count: int) -> bool:
@@ -40,9 +42,11 @@ def wait_for_tasks(
     can_start: Callable[[int], bool] = can_start,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until so many tasks can be started, or until ``has_work`` says that the master has to act on a signal."""
+    """Wait until so many tasks can be started, ``has_work`` says that the master has to act on a signal, or 10 s."""
     if can_start(count):
         return
     log.error("the machine has no %d tasks left for another worker: waiting for them", count)
-    while not has_work() and not can_start(count):
+    for _ in range(int(_LONGEST / _TRY_AGAIN)):
+        if has_work() or can_start(count):
+            return
         sleep(_TRY_AGAIN)

@@ -224,6 +224,7 @@ def _returnable(batch: Batch) -> Callable[[Group], bool]:
 def told() -> Unresolved:
     """Return what the client of an input is told that could not be cleared."""
     return Unresolved(
-        "the upstream refused the batch that this input was in, and could not be asked about each; try again",
+        "the upstream refused, or failed on, the batch that this input was in, and could not be asked about each; "
+        "try again",
         retry_after=1,
     )

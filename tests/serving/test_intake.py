@@ -144,6 +144,15 @@ def test_of_a_long_body_only_the_beginning_is_waited_for(bench: Bench) -> None:
     assert bench.intake.busy == 1
 
 
+def test_an_empty_line_before_a_post_makes_it_no_other_request(bench: Bench) -> None:
+    """RFC 9112, 2.2. Such posts have the places of posts, and 429 beyond them."""
+    for _ in range(2):
+        bench.client(b"\r\n" + embed_request("a"))
+    assert bench.intake.busy == 2
+    outside = bench.client(b"\r\n" + embed_request("a"))
+    assert answers_in(received_by(outside))[0].status == 429
+
+
 # POST requests, and the surplus of them
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serving.unsent import LOG_EVERY, SLOWEST_READER, SPARED, STEP, UnsentResponse, UnsentResponses, first_to_go
+from serving.unsent import (
+    LOG_EVERY,
+    LOOK_EVERY,
+    SLOWEST_READER,
+    SPARED,
+    STEP,
+    UnsentResponse,
+    UnsentResponses,
+    first_to_go,
+)
 from tests.serving.main_thread_bench import FakeHost
 
 if TYPE_CHECKING:
@@ -93,10 +102,10 @@ def test_a_client_that_takes_nothing_is_given_up_when_its_time_is_over(bench: Un
     bench.slow(2_000_000)
     bench.unread = 100
     bench.responses.close_slow()
-    clock.now += TIMEOUT * (1 + STEP / SLOWEST_READER) - 0.001
+    clock.now += TIMEOUT * (1 + STEP / SLOWEST_READER) - LOOK_EVERY
     bench.responses.close_slow()
     assert len(bench.responses) == 1
-    clock.now += 0.001
+    clock.now += LOOK_EVERY
     bench.responses.close_slow()
     assert (len(bench.responses), bench.host.nr_conns) == (0, 0)
 

@@ -10,7 +10,8 @@ from batching.errors import UpstreamBroke, UpstreamError, UpstreamFailed, Upstre
 from tests.upstream.monitor_bench import URL, MonitorBench
 from upstream.dialects.dialect import UpstreamInfo
 from upstream.health import BUSY_FOR, FIRST_TRIAL, LAST_TRIAL, Health
-from upstream.monitor import HUNG, PROBE_TIMEOUT
+from upstream.member import HUNG
+from upstream.monitor import PROBE_TIMEOUT
 
 REFUSED = Health(False, "connection refused")
 NO_HEALTH = Health(False, "GET /health is answered with status 404", is_unknown=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_threads_that_were_tried_end_again() -> None:
     before = threading.active_count()
     assert can_start(5)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # one that another test had left may have ended too
 
 
 def test_a_machine_without_tasks_is_told_from_one_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
