@@ -105,8 +105,8 @@ class Isolation:
         if size == 1:
             remember = self.verdicts.refused if is_refusal else self.verdicts.failed
             remember(batch.key, batch.items[0], problem)
-        # A failure makes batches smaller, as a refusal does, though the upstream may be to blame: in a flood of bad texts
-        # searches of large batches would run out of calls, and after an outage some hundred good items undo it.
+        # A failure makes batches smaller, as a refusal does, though the upstream may be to blame: in a flood of bad
+        # texts searches of large batches would run out of calls, and after an outage some hundred good items undo it.
         if all(part.call is batch.parts[0].call for part in batch.parts):
             return Outcomes([problem.in_full()] * size, problem, rejected=1, judged=size)
         if not is_refusal and size <= FEW and batch.retry_reason is None:
