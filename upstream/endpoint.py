@@ -171,7 +171,8 @@ class Endpoint:
         end = self._clock.now() + timeout
         said = self._dialect.describe(lambda path: self._get(path, end))
         if said is not None:
-            self._identities.told(self.url, said.model_id)
+            model = said.model_id
+            self._identities.told(self.url, f"{model} ({said.revision})" if model and said.revision else model)
         return said
 
     def went_away(self) -> None:

@@ -154,8 +154,10 @@ class Member:
         ejected = self._failed(batch, error, began, now)
         if error.pause is not None:
             self.window.cut(began, now)
-            if error.pause:
-                self.not_before = max(self.not_before, now + min(error.pause, LONGEST_PAUSE))
+            # Where it names no time and there are others, these get the batches for a moment.
+            pause = error.pause or (RETRY_SOON if self._has_others else 0.0)
+            if pause:
+                self.not_before = max(self.not_before, now + min(pause, LONGEST_PAUSE))
         return ejected
 
     def _failed(self, batch: Batch, error: UpstreamError, began: float, now: float) -> bool:

@@ -178,8 +178,9 @@ class UpstreamPool(Observer):
         """
         if batch.deadline <= self._clock.now():
             return None
-        if is_probe and (other := self._elsewhere(first)) is not None:
-            return other  # a probe costs no client its answer, and no retry
+        # Free of the budget: a probe costs no client its answer, and a busy upstream is left alone now.
+        if (is_probe or isinstance(error, UpstreamOverloaded)) and (other := self._elsewhere(first)) is not None:
+            return other
         where = self._retries.where(error, is_retry=batch.is_retry, has_others=len(self._upstreams) > 1)
         if where is not Where.ANYWHERE:
             return self._elsewhere(first) if where is Where.ELSEWHERE else None

@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[Fault, type[UpstreamError], int]] = {
     "500": (faults.refusal(500), UpstreamFailed, 502),
     "502": (faults.html(502), UpstreamGateway, 502),
     "504": (faults.html(504), UpstreamGateway, 504),
-    "599": (faults.html(599), UpstreamError, 502),
+    "599": (faults.html(599), UpstreamFailed, 502),
 }
 LATE_ANSWERS = {
     "silence": faults.hang,

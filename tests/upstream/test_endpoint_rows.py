@@ -76,7 +76,7 @@ def test_a_vector_of_another_length_than_before_is_a_failed_call(
     upstream: ScriptedUpstream, endpoint: Endpoint
 ) -> None:
     upstream.script(faults.every_vector(GOOD), faults.every_vector(LONGER), faults.every_vector(GOOD))
-    endpoint.send(batch_of("a"))
+    endpoint.send(batch_of(*"vwxyz"))
     error = assert_fails(endpoint, UpstreamFailed, 502, "b")
     assert error.message == "the upstream gave a vector of 3 numbers instead of 2"
     assert endpoint.send(batch_of("c")).dimension == 2
@@ -84,7 +84,7 @@ def test_a_vector_of_another_length_than_before_is_a_failed_call(
 
 def test_beside_others_of_the_known_length_it_is_a_bad_row(upstream: ScriptedUpstream, endpoint: Endpoint) -> None:
     upstream.script(faults.every_vector(GOOD), faults.vectors(LONGER, GOOD, LONGER))
-    endpoint.send(batch_of("a"))
+    endpoint.send(batch_of(*"vwxyz"))
     assert list(endpoint.send(batch_of("a", "b", "c")).bad) == [0, 2]
 
 
@@ -138,7 +138,7 @@ def test_vectors_of_another_length_than_another_upstreams_are_a_mistake_of_confi
     upstream: ScriptedUpstream, plain: ScriptedUpstream, listed: Callable[[ScriptedUpstream], Endpoint]
 ) -> None:
     first, second = listed(upstream), listed(plain)
-    first.send(batch_of("a"))
+    first.send(batch_of(*"vwxyz"))
     plain.fault = faults.every_vector(GOOD)
     error = assert_fails(second, UpstreamMisconfigured, 502, "a")
     assert error.message == "the upstreams serve different models"

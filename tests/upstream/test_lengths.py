@@ -11,13 +11,24 @@ from batching.errors import UpstreamFailed, UpstreamMisconfigured
 from formats.slices import BadRowsError
 from tests.support.fakes import KEY, FakeClock, items_of
 from upstream.identity import Identities
-from upstream.lengths import AGREED_FOR, MAX_REMEMBERED_KEYS, WITNESSES, Lengths
+from upstream.lengths import (
+    AGREED_FOR,
+    CONFIRMED_BY,
+    MAX_REMEMBERED_KEYS,
+    MOST_CONFIDENCE,
+    WITNESSES,
+    Lengths,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 A, B = "http://a", "http://b"
 SHORTENED = BatchKey(Task.EMBED, Options(dimensions=4))
+
+
+#: As many texts as confirm a length.
+COMMON = tuple(f"common {number}" for number in range(CONFIRMED_BY))
 
 
 class LengthsBench:
@@ -32,7 +43,7 @@ class LengthsBench:
     def takes(self, length: int, *texts: str, at: str = A, key: BatchKey = KEY) -> bool:
         """Whether an answer for these texts is taken, all of whose vectors have this length."""
         try:
-            self.of[at].check(key, length, items_of(*texts or ("text",)))
+            self.of[at].check(key, length, items_of(*texts or COMMON))
         except UpstreamFailed:
             return False
         return True
@@ -40,7 +51,7 @@ class LengthsBench:
     def differs(self, length: int, *texts: str, at: str) -> str:
         """Check an answer that shows another model than the other upstream's; return the reason."""
         with pytest.raises(UpstreamMisconfigured) as raised:
-            self.of[at].check(KEY, length, items_of(*texts or ("text",)))
+            self.of[at].check(KEY, length, items_of(*texts or COMMON))
         return raised.value.reason
 
 
@@ -91,17 +102,42 @@ def test_different_inputs_that_agree_for_a_while_change_it(bench: LengthsBench) 
 
 
 @pytest.mark.parametrize(("seconds", "is_taken"), [(AGREED_FOR - 0.001, False), (AGREED_FOR, True)])
-def test_however_many_they_are_it_takes_that_long(bench: LengthsBench, seconds: float, is_taken: bool) -> None:
+def test_few_of_them_need_so_long(bench: LengthsBench, seconds: float, is_taken: bool) -> None:
     bench.takes(8)
-    for number in range(10 * WITNESSES):
+    for number in range(WITNESSES):
         assert not bench.takes(7, f"text {number}")
     bench.clock.time += seconds
     assert bench.takes(7, "the last") is is_taken
 
 
-def test_one_answer_of_the_known_length_begins_the_count_anew(bench: LengthsBench) -> None:
+def test_more_inputs_than_had_the_known_length_change_it_at_once(bench: LengthsBench) -> None:
     bench.takes(8)
-    for turn in range(20):
+    taken = [bench.takes(7, f"text {number}") for number in range(2 * CONFIRMED_BY)]
+    assert taken == [False] * CONFIRMED_BY + [True] * CONFIRMED_BY
+
+
+def test_one_odd_first_answer_teaches_nothing(bench: LengthsBench) -> None:
+    assert bench.takes(1, "odd")
+    for number in range(100):
+        assert bench.takes(8, f"text {number}")
+        assert bench.takes(1, "odd") is (number < CONFIRMED_BY - 1)
+
+
+def test_odd_first_answers_give_way_to_what_most_inputs_have(bench: LengthsBench) -> None:
+    for number in range(2 * CONFIRMED_BY):
+        assert bench.takes(1, f"odd {number}")
+    taken = []
+    for number in range(20 * CONFIRMED_BY):
+        bench.takes(1, f"odd {number % (2 * CONFIRMED_BY)}")
+        taken.append(bench.takes(8, f"text {number}"))
+    assert not all(taken)
+    assert all(taken[MOST_CONFIDENCE + 2 * CONFIRMED_BY :])
+
+
+def test_one_answer_of_the_known_length_begins_the_count_anew(bench: LengthsBench) -> None:
+    for number in range(MOST_CONFIDENCE):
+        bench.takes(8, f"good {number}")
+    for turn in range(10):
         for number in range(WITNESSES - 1):
             assert not bench.takes(7, f"text {turn} {number}")
         bench.clock.time += AGREED_FOR
@@ -112,7 +148,7 @@ def test_so_does_a_third_length(bench: LengthsBench) -> None:
     bench.takes(8)
     for number in range(10):
         for length in (6, 7):
-            assert not bench.takes(length, f"text {number}")
+            assert not bench.takes(length, f"text {length} {number}")
         bench.clock.time += AGREED_FOR
 
 

@@ -22,6 +22,8 @@ class UpstreamInfo(NamedTuple):
     #: Items of one request, and items that it takes at once over all requests.
     max_client_batch_size: int | None
     max_concurrent_requests: int | None
+    #: What tells two models of one name apart.
+    revision: str | None = None
 
 
 class RefusalKind(Enum):

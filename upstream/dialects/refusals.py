@@ -15,14 +15,11 @@ _KINDS = {
     **dict.fromkeys((400, 413, 422), RefusalKind.INPUTS),
     429: RefusalKind.BUSY,
     503: RefusalKind.NOT_READY,
-    # What servers say when a model throws. 424: TEI's backend and SageMaker; 507: no memory for this batch.
-    **dict.fromkeys((424, 500, 507), RefusalKind.SUSPICIOUS),
-    # Redirects, keys, paths, methods, media types, network logins; 501: KServe for an API that it does not have.
+    # Redirects, keys, paths, methods, media types, network logins.
     **dict.fromkeys(range(300, 400), RefusalKind.MISCONFIGURED),
-    **dict.fromkeys((401, 402, 403, 404, 405, 406, 407, 410, 415, 421, 426, 431), RefusalKind.MISCONFIGURED),
-    **dict.fromkeys((501, 505, 511), RefusalKind.MISCONFIGURED),
-    # 408: the server waited for a request that was sent; 520 to 530: Cloudflare.
-    **dict.fromkeys((408, 502, 504, *range(520, 528), 530), RefusalKind.GATEWAY),
+    **dict.fromkeys((401, 402, 403, 404, 405, 406, 407, 415, 421, 426, 505, 511), RefusalKind.MISCONFIGURED),
+    # 408: the server waited for a request that was sent; 521 to 530: Cloudflare, which cannot reach the server.
+    **dict.fromkeys((408, 502, 504, *range(521, 528), 530), RefusalKind.GATEWAY),
 }
 #: Words that tell more than the status. Each pattern is of the whole text, which servers write without quoting an input
 #: before it: otherwise a client could choose what its error is taken for.
@@ -45,7 +42,10 @@ _SIZE = re.compile(
 
 def refusal(reply: Reply) -> Refusal:
     """Read a reply other than 200."""
-    kind = _KINDS.get(reply.status, RefusalKind.FAILED)
+    # What servers say when a model throws on an input is 500 (FastAPI, KServe, MLServer, Triton, llama-server), 424
+    # (TEI, SageMaker), 507 (no memory for this batch), and may be anything else.
+    other = RefusalKind.SUSPICIOUS if reply.status >= 400 else RefusalKind.FAILED
+    kind = _KINDS.get(reply.status, other)
     if kind is RefusalKind.BUSY:
         return Refusal(kind)  # no use is made of its words, and there may be many
     text, error_type = read(reply.body)

@@ -77,7 +77,17 @@ class TeiDialect:
             plain(model) or None if isinstance(model, str) else None,
             _positive(said.get("max_client_batch_size")),
             _positive(said.get("max_concurrent_requests")),
+            _revision(said),
         )
+
+
+def _revision(said: dict[str, Any]) -> str | None:
+    """Return what tells two models of one name apart: the hash of the weights, and how vectors are made of tokens."""
+    kind = said.get("model_type")
+    embedding = kind.get("embedding") if isinstance(kind, dict) else None
+    pooling = embedding.get("pooling") if isinstance(embedding, dict) else None
+    told = [plain(each) for each in (said.get("model_sha"), pooling) if isinstance(each, str)]
+    return ", ".join(filter(None, told)) or None
 
 
 def _members(options: Options) -> bytes:
