@@ -181,7 +181,9 @@ class UpstreamMonitor(Observer):
         if not isinstance(error, UpstreamError) or isinstance(error, InputsInDoubt | NoUpstream):
             return
         if isinstance(error, UpstreamMisconfigured):
-            self._trials.failed(Health(False, f"calls are answered with {error.reason or error}"), self._clock.now())
+            reason = error.reason or str(error)
+            told = f"calls are answered with {reason}" if reason.startswith("status") else reason
+            self._trials.failed(Health(False, told), self._clock.now())
         elif isinstance(error, UpstreamTimeout) and report.latency >= min(HUNG, self._endpoint.timeout):
             self._trials.want()
         if self.ready:
