@@ -121,9 +121,12 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         else:
             data = self.sock.recv(most, socket.MSG_DONTWAIT)
         self.ahead += data
-        if self.ahead.startswith(b"\r\n"):
-            self.ahead = self.ahead[2:]  # RFC 9112, 2.2: an empty line before a request means nothing
         return bool(data)
+
+    @property
+    def begun(self) -> bytes:
+        """What has come of the request, without the empty line that may stand before it (RFC 9112, 2.2)."""
+        return self.ahead.removeprefix(b"\r\n")
 
     def await_rest(self, count: int) -> None:
         """Let the poller see the connection only when so many bytes have come, or the end of the stream. Main thread.

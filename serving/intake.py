@@ -115,7 +115,7 @@ class Intake:
             conn.began = self._clock()
             self._arriving.add(conn, conn.began + self._read_timeout)
         else:
-            self._admit(conn, conn.ahead)
+            self._admit(conn, conn.begun)
 
     def _go_on(self, conn: Connection) -> None:
         """Read more of a head. It keeps its place, and its moment, among those that arrive; so does its body."""
@@ -134,7 +134,7 @@ class Intake:
         self._arriving.remove(conn)
         if goes_on:
             conn.spent = self._clock() - conn.began
-            self._admit(conn, conn.ahead)
+            self._admit(conn, conn.begun)
         else:
             drop(self._host, conn)
 
@@ -142,7 +142,7 @@ class Intake:
         """Return whether a thread would only wait for the rest of what has come; let the poller wait for it then."""
         if is_unfinished(conn.ahead, self._longest_line, MOST_READ):
             return True
-        rest = missing(conn.ahead)
+        rest = missing(conn.begun)
         if not 0 < rest <= self._payload_limit or self._is_full():
             return False
         conn.await_rest(min(rest, MOST_AWAITED))

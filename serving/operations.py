@@ -35,7 +35,7 @@ class Operations:
 
     def add(self, conn: Connection, now: float) -> None:
         """Let a request wait whose bytes the main thread has read. ``now``: the monotonic moment."""
-        line = conn.ahead.split(b" ", 2)  # of what is malformed it may be one word
+        line = conn.begun.split(b" ", 2)  # of what is malformed it may be one word
         is_probe = len(line) > 1 and line[1].partition(b"?")[0] in _PROBES
         is_seldom = now - conn.operated >= SELDOM
         self._lines[not is_probe][not is_seldom].append(conn)
