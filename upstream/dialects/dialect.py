@@ -41,7 +41,7 @@ class RefusalKind(Enum):
     MISCONFIGURED = "misconfigured"
     #: Something between has failed, or given up.
     GATEWAY = "gateway"
-    #: Anything else: it failed.
+    #: It did not answer 200, and no error either (204, 206).
     FAILED = "failed"
 
 
