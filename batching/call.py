@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from formats.shares import shares
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -48,6 +50,7 @@ class Call:
         "source",
         "suspects",
         "taken",
+        "tokens",
     )
 
     def __init__(
@@ -75,6 +78,8 @@ class Call:
         #: Items whose results have not come yet.
         self.missing = len(items)
         self.results: list[Result] = []
+        #: Tokens of the items whose results have come, as the upstream counts them; None where it does not.
+        self.tokens: int | None = None
         #: Which model gave the results that have come; None before the first.
         self.source: Source | None = None
         self.error: ProxyError | None = None
@@ -140,6 +145,14 @@ class Call:
         self.missing -= len(results)
         return not self.missing
 
+    def count(self, tokens: Sequence[int], outcomes: Sequence[object]) -> None:
+        """Count the tokens of items that have a result now: each item's share, and what became of the item."""
+        if len(tokens) == 1 == len(self.items):  # nearly always
+            self.tokens = tokens[0]
+            return
+        come = sum(share for share, of in zip(tokens, outcomes, strict=True) if isinstance(of, bytes))
+        self.tokens = come + (self.tokens or 0)
+
     def record(self, batch: Batch, now: float) -> None:
         """Note the batch that ended the call, for the response headers."""
         self.batch_size = len(batch.items)
@@ -172,6 +185,7 @@ class Batch:
         "reason",
         "retry_reason",
         "taken_at",
+        "tokens",
     )
 
     def __init__(self, key: BatchKey, reason: str, taken_at: float) -> None:
@@ -190,6 +204,8 @@ class Batch:
         self.retry_reason: str | None = None
         #: Identity of the batcher thread that carries it; 0 before one does.
         self.owner = 0
+        #: Each item's share of the tokens that the upstream counted; None where it counts none.
+        self.tokens: list[int] | None = None
 
     def __repr__(self) -> str:
         return f"<Batch {self.key.task} of {len(self.items)} items in {len(self.parts)} parts, {self.reason}>"
@@ -206,6 +222,12 @@ class Batch:
         self.items.extend(call.items[start:stop])
         self.deadline = max(self.deadline, call.deadline)
         self.retry_reason = self.retry_reason or retry_reason
+
+    def share_tokens(self, start: int, stop: int, total: int) -> None:
+        """Apportion the tokens of one upstream call to the items that were in it, by their bytes."""
+        if self.tokens is None:
+            self.tokens = [0] * len(self.items)
+        self.tokens[start:stop] = shares(total, [len(item) for item in self.items[start:stop]])
 
     def subset(self, start: int, stop: int) -> Batch:
         """Return a batch of only the items ``start`` to ``stop``, for a search. The parts stay with this one."""

@@ -20,7 +20,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 
 class ProxyError(Exception):
@@ -85,6 +85,23 @@ class ClientGone(ProxyError):
     status = 499
     error_type = "ClientClosedRequest"
     outcome = "abandoned"
+
+
+class Unsupported(ProxyError):
+    """The upstream's kind of server cannot do what the request asks for; no upstream was asked.
+
+    ``field``: the member of the body that asks for it, by its name in TEI's API or of the client's own; None where it
+    is the route itself.
+    """
+
+    status = 422
+    error_type = "Validation"
+    outcome = "unsupported"
+
+    def __init__(self, message: str, *, field: str | None = None, status: int = 422) -> None:
+        super().__init__(message)
+        self.field = field
+        self.status = status
 
 
 class BatcherDied(ProxyError):
@@ -224,10 +241,32 @@ class UpstreamTimeout(UpstreamError):
     retry_reason = "timeout"
 
 
+class SizeFigures(Protocol):
+    """What a refusal for size says of one call's limits; None where it names no figure."""
+
+    @property
+    def of_items(self) -> bool:
+        """Whether it is about the number of items; else it is about their tokens or bytes together."""
+
+    @property
+    def most_items(self) -> int | None:
+        """Items that one call may have."""
+
+    @property
+    def most_tokens(self) -> int | None:
+        """Tokens that one call may have."""
+
+    @property
+    def had_tokens(self) -> int | None:
+        """Tokens that this call had, as the server counted them."""
+
+
 class UpstreamRejected(InputsInDoubt):
     """The upstream refused the inputs (400, 413, 422); its status, and its type if known, are kept."""
 
     outcome = "rejected"
+    #: Whether batches are composed smaller now because of this refusal, so that the same one does not leave again.
+    is_cut = False
 
     def __init__(
         self,
@@ -237,13 +276,20 @@ class UpstreamRejected(InputsInDoubt):
         error_type: str = "Validation",
         words: str = "",
         concerns_size: bool | None = None,
+        size: SizeFigures | None = None,
+        concerns_length: bool = False,
     ) -> None:
-        """``concerns_size``: whether it may be the sum of the inputs that is too large; None: if the status is 413."""
+        """``concerns_size``: whether it may be the sum of the inputs that is too large; None: if the status is 413.
+
+        ``size``: what it says of the limits then. ``concerns_length``: whether one of the inputs is too long by itself.
+        """
         super().__init__(message)
         self.status = status
         self.error_type = error_type
         self.words = words
         self.concerns_size = status == 413 if concerns_size is None else concerns_size
+        self.size = size
+        self.concerns_length = concerns_length
 
 
 class UpstreamProtocolError(UpstreamError):

@@ -48,6 +48,8 @@ class Answer(NamedTuple):
     #: For the positions of items without a result, why there is none. Some item always has one.
     bad: Mapping[int, str] = _NO_ROWS
     source: Source = UNKNOWN
+    #: Tokens of all items together; None where the upstream does not count them.
+    tokens: int | None = None
 
 
 class Again(NamedTuple):

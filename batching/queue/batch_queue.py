@@ -117,6 +117,16 @@ class BatchQueue:
                 self._idle.alert(self._next(self._clock.now())[1].due)
             return True
 
+    def admit_guest(self) -> None:
+        """Count in a request that goes upstream beside the queue; raises ``Overloaded`` and ``ShuttingDown``."""
+        with self._lock:
+            self._admission.admit_guest()
+
+    def guest_left(self) -> None:
+        """Count out a request that ``admit_guest`` has counted in."""
+        with self._lock:
+            self._admission.guest_left()
+
     # ---- batcher threads ------------------------------------------------------------------------
 
     def take(self) -> Batch | None:
@@ -153,8 +163,10 @@ class BatchQueue:
             position = 0
             for part in batch.parts:
                 of = outcomes.of[position : position + part.stop - part.start]
-                position += len(of)
                 call = part.call
+                if batch.tokens is not None and not call.done:
+                    call.count(batch.tokens[position : position + len(of)], of)
+                position += len(of)
                 if call.done:
                     continue
                 if outcomes.error is not None:
@@ -191,6 +203,8 @@ class BatchQueue:
                 at = position - first
                 position += count
                 if at >= 0 and at + count <= len(results) and count == call.missing and not call.done:
+                    if batch.tokens is not None:
+                        call.count(batch.tokens[position - count : position], results[at : at + count])
                     self._endings.fill(call, start, results[at : at + count], source)
                     call.record(batch, now)
                     ended.append(call)
