@@ -2,48 +2,70 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
-
-import requests
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from batching.clock import NEVER
 from batching.errors import (
     ProxyError,
-    UpstreamError,
+    Unsupported,
     UpstreamFailed,
-    UpstreamGateway,
-    UpstreamMisconfigured,
-    UpstreamOverloaded,
     UpstreamProtocolError,
     UpstreamRejected,
-    UpstreamTimeout,
     UpstreamUnavailable,
 )
 from batching.key import BatchKey, Task
 from batching.observer import Observer
-from formats.bounded import Bounded
 from formats.slices import BadRowsError
-from upstream.dialects.dialect import RefusalKind
+from upstream.dialects.dialect import AskAgain
+from upstream.failures import failure_of, leads_to
 from upstream.health import Health
+from upstream.http_reply import Reply
 from upstream.identity import Identities
 from upstream.lengths import Lengths
 from upstream.request import Request
-from upstream.retry_after import seconds
-from upstream.transport import ExchangeAdapter
+from upstream.requester import Requester
 
 if TYPE_CHECKING:
-    from batching.call import Batch
+    from batching.call import Batch, Item
     from batching.clock import Clock
     from batching.outcomes import Answer
     from upstream.dialects.dialect import Dialect, UpstreamInfo
-    from upstream.http_reply import Reply
+    from upstream.stream import Stream
 
-#: A call that tries whether the server works: one short text.
-TRIAL_KEY, TRIAL_ITEMS = BatchKey(Task.EMBED), [b'"ping"']
-#: Paths whose heads are remembered: clients may choose them.
-MAX_REMEMBERED_HEADS = 256
+#: A call that tries whether the server works, by what the model is for: one short text.
+TRIALS: dict[str | None, tuple[BatchKey, list[bytes]]] = {
+    None: (BatchKey(Task.EMBED), [b'"ping"']),
+    "classifier": (BatchKey(Task.CLASSIFY), [b'["ping"]']),
+    "reranker": (BatchKey(Task.CLASSIFY), [b'["ping","pong"]']),
+    "sparse": (BatchKey(Task.EMBED_SPARSE), [b'"ping"']),
+}
+#: Requests that one call may take where the dialect learns from the replies how the server is to be asked.
+MOST_REQUESTS = 3
+
+#: Bytes of an answer that is passed on; a deadline ends it long before.
+MOST_FORWARDED = 1 << 40
+#: What a server says that does not know a path, or not by POST.
+UNKNOWN_PATH = frozenset({404, 405, 501})
+
+#: Ask the server for a path, by GET or with a body; None where there is no reply in time.
+Get = Callable[[str], Reply | None]
+Post = Callable[[str, bytes], Reply | None]
+
+
+class Finding(NamedTuple):
+    """What was found out of a server."""
+
+    #: How it is spoken to; None where it does not answer yet, or cannot be used.
+    dialect: Dialect | None
+    #: One sentence: what it speaks, and what tells so; or why it cannot be used.
+    sentence: str
+    #: Whether the server did not tell: calls will show whether it is right.
+    is_guess: bool = False
+
+
+#: Finds out which dialect a server speaks. The last argument: whether small calls may be made for it.
+Detect = Callable[[Get, Post, bool], Finding]
 
 
 class AnyEndpoint(Protocol):
@@ -51,9 +73,19 @@ class AnyEndpoint(Protocol):
 
     url: str
     timeout: float
+    #: What the server says of itself, once it has been asked.
+    known: UpstreamInfo | None
 
-    def cannot(self, key: BatchKey) -> str | None: ...
+    @property
+    def speaks(self) -> str:
+        """The dialect's name; empty while it is not known."""
+        ...
+
+    def find_out(self, timeout: float, *, may_call: bool = False) -> Finding | None: ...
+    def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey: ...
     def send(self, batch: Batch) -> Answer: ...
+    def forwards(self, path: str) -> bool: ...
+    def forward(self, request: Request, end: float, look: Callable[[], None]) -> Stream: ...
     def health(self, timeout: float) -> Health: ...
     def try_out(self, timeout: float) -> Health: ...
     def info(self, timeout: float) -> UpstreamInfo | None: ...
@@ -61,16 +93,12 @@ class AnyEndpoint(Protocol):
 
 
 class Endpoint:
-    """A pooled ``requests`` session for one upstream server, which is spoken to in one dialect.
-
-    Nothing of a client's request goes upstream but its items and options: no header, no cookie, no
-    credential. Cookies are not kept, redirects not followed, proxies and netrc of the environment not looked at.
-    """
+    """One upstream server, which is spoken to in one dialect: the one that is given, or found out by asking."""
 
     def __init__(
         self,
         url: str,
-        dialect: Dialect,
+        dialect: Dialect | None,
         clock: Clock,
         *,
         connections: int,
@@ -79,38 +107,75 @@ class Endpoint:
         observer: Observer | None = None,
         identities: Identities | None = None,
         idle: float = NEVER,
+        ca_file: str | None = None,
+        detect: Detect | None = None,
     ) -> None:
         """``url`` without a trailing slash; ``connections`` kept open; ``timeout`` (s) of a whole call.
 
         ``identities``: shared with the endpoints of the other upstreams. ``idle``: seconds after which an idle
-        connection is not used again.
+        connection is not used again. ``ca_file``: certificates that are trusted beside the system's. ``detect``: asked
+        for the dialect where none is given.
         """
         self.url = url
         self.timeout = timeout
+        self.known: UpstreamInfo | None = None
         self._identities = identities or Identities()
         self._dialect = dialect
+        self._detect = detect
+        self._api_key = api_key
         self._clock = clock
         self._observer = observer or Observer()
         self._lengths = Lengths(url, self._identities, clock)
-        self._heads: Bounded[tuple[str, str], bytes] = Bounded(MAX_REMEMBERED_HEADS)
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._adapter = ExchangeAdapter(pool_connections=1, pool_maxsize=connections, now=clock.now, idle=idle)
-        self._session.mount(url, self._adapter)
-        self._session.headers.clear()
-        self._session.headers.update(
-            {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "auto-batching-proxy"}
+        self.requester = Requester(
+            url, clock, connections=connections, idle=idle, ca_file=ca_file, on_stale=self._stale
         )
         if api_key is not None:
-            self._session.headers["Authorization"] = f"Bearer {api_key}"
-        self._adapter.connect_to(self._session.prepare_request(requests.Request("GET", url)))
+            bearer = {"Authorization": f"Bearer {api_key}"}
+            self.requester.authorize(bearer if dialect is None else dialect.credentials(api_key))
 
     def __repr__(self) -> str:
-        return f"<Endpoint {self.url}, {type(self._dialect).__name__}>"
+        return f"<Endpoint {self.url}, {self.speaks or 'not found out yet'}>"
 
-    def cannot(self, key: BatchKey) -> str | None:
-        """Say why this server cannot do what the key asks for; None if it can."""
-        return self._dialect.cannot(key)
+    # ---- the dialect ----------------------------------------------------------------------------
+
+    @property
+    def speaks(self) -> str:
+        """The dialect's name; empty while it is not known."""
+        return "" if self._dialect is None else self._dialect.name
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the server is spoken to; raises ``UpstreamUnavailable`` while that is not known."""
+        if self._dialect is None:
+            raise UpstreamUnavailable("the upstream has not answered yet", retry_after=1, reason="its API is unknown")
+        return self._dialect
+
+    def find_out(self, timeout: float, *, may_call: bool = False) -> Finding | None:
+        """Ask the server within ``timeout`` seconds which API it speaks, and speak it from now on.
+
+        None where there is nothing to find out. Where nothing is found, what was known before goes on to hold.
+        ``may_call``: whether a server that says nothing of itself is sent a few small calls.
+        """
+        if self._detect is None:
+            return None
+        end = self._clock.now() + timeout
+        requester = self.requester
+        found = self._detect(
+            lambda path: requester.get(path, end),
+            lambda path, body: requester.try_to(Request(path, body), end),
+            may_call,
+        )
+        if found.dialect is not None:
+            if self._api_key is not None:
+                requester.authorize(found.dialect.credentials(self._api_key))
+            self._dialect = found.dialect
+        return found
+
+    def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey:
+        """Return the key under which this server does it; raises ``Unsupported`` if it cannot."""
+        return self.dialect.fit(key, items)
+
+    # ---- calls ----------------------------------------------------------------------------------
 
     def send(self, batch: Batch) -> Answer:
         """Make one call of the batch; raises an ``UpstreamError``.
@@ -119,57 +184,94 @@ class Endpoint:
         gone, and the place of the call in flight is free only when it has finished.
         """
         key, items = batch.key, batch.items
-        end = self._clock.now() + self.timeout
-        reply = self._call(self._dialect.request(key, items), end, self._dialect.reply_limit(key, len(items)))
-        if reply.status != 200:
-            raise self._refused(reply, len(items))
         try:
-            answer = self._dialect.answer(key, len(items), reply)
+            answer = self._ask(key, items, self._clock.now() + self.timeout)
         except BadRowsError as problem:
             answer = self._lengths.mend(key, problem)
-        except UpstreamProtocolError as problem:
-            # One input may be why: servers drop its row, or answer 200 with an error of their own.
-            raise UpstreamFailed(problem.message, reason="an answer that makes no sense") from problem
         if answer.dimension is None:
             return answer
         self._lengths.check(key, answer.dimension, items)
         return answer._replace(source=self._identities.source(self.url, answer.dimension))
 
+    def _ask(self, key: BatchKey, items: Sequence[Item], end: float) -> Answer:
+        """Send the items and read the answer; again where the dialect learns from a reply how to ask."""
+        dialect = self.dialect
+        for _ in range(MOST_REQUESTS):
+            reply = self.requester.call(dialect.request(key, items), end, dialect.reply_limit(key, len(items)))
+            try:
+                if reply.status == 200:
+                    return dialect.answer(key, len(items), reply)
+                refusal = dialect.refusal(reply)
+            except AskAgain:
+                continue
+            except UpstreamProtocolError as problem:
+                # One input may be why: servers drop its row, or answer 200 with an error of their own.
+                reason = problem.reason or "an answer that makes no sense"
+                raise UpstreamFailed(problem.message, reason=reason) from problem
+            raise failure_of(refusal, reply, len(items))
+        raise UpstreamFailed("the upstream takes the request in no form that is known", reason="it refuses each form")
+
+    def forwards(self, path: str) -> bool:
+        """Return whether the server may be sent a request for this path as a client wrote it."""
+        return self.dialect.forwards(path)
+
+    def forward(self, request: Request, end: float, look: Callable[[], None]) -> Stream:
+        """Pass a request on; return the answer, a 200, once its first bytes are here. The stream has to be closed.
+
+        Raises an ``UpstreamError``, by the moment ``end`` at latest; ``Unsupported`` (404) where the server does not
+        know the path; and what ``look`` raises, which is called now and then while the thread waits.
+        """
+        stream = self.requester.stream(request, end, MOST_FORWARDED, look)
+        reply = stream.reply
+        if reply.status == 200:
+            return stream
+        stream.close()
+        if reply.status in UNKNOWN_PATH:
+            raise Unsupported(
+                f"the upstream does not have {request.path}: it answers with status {reply.status}", status=404
+            )
+        raise failure_of(self.dialect.refusal(reply), reply, 1)
+
     def health(self, timeout: float) -> Health:
         """Ask the server within ``timeout`` seconds whether it can work."""
-        path = self._dialect.health_path
-        try:
-            reply = self._call(Request(path), self._clock.now() + timeout)
-        except ProxyError as problem:
-            return Health(False, _described(problem))
-        if reply.status == 200:
-            return Health(True)
-        reason = f"GET {path} is answered with status {reply.status}{_leads_to(reply)}"
-        # A path that is unknown, or guarded, says nothing of the model.
-        is_unknown = (reply.status < 500 and reply.status not in {408, 429}) or reply.status == 501
-        return Health(False, reason, is_unknown=is_unknown, is_down=reply.status == 503)
+        end = self._clock.now() + timeout
+        health = Health(False, "its API is unknown", is_unknown=True, is_down=False)
+        for path in self.dialect.health_paths:
+            try:
+                reply = self.requester.call(Request(path), end)
+            except ProxyError as problem:
+                return Health(False, _described(problem))
+            if reply.status == 200:
+                return Health(True)
+            reason = f"GET {path} is answered with status {reply.status}{leads_to(reply)}"
+            # A path that is unknown, or guarded, says nothing of the model.
+            is_unknown = (reply.status < 500 and reply.status not in {408, 429}) or reply.status == 501
+            health = Health(False, reason, is_unknown=is_unknown, is_down=reply.status == 503)
+            if not is_unknown:
+                break
+        return health
 
     def try_out(self, timeout: float) -> Health:
         """Make one small call within ``timeout`` seconds, to see whether the server works."""
+        key, items = TRIALS.get(self.known and self.known.purpose, TRIALS[None])
         try:
-            reply = self._call(
-                self._dialect.request(TRIAL_KEY, TRIAL_ITEMS),
-                self._clock.now() + timeout,
-                self._dialect.reply_limit(TRIAL_KEY, 1),
-            )
-            if reply.status != 200:
-                raise self._refused(reply, 1)
-            self._dialect.answer(TRIAL_KEY, 1, reply)
+            self._ask(self.fit(key, items), items, self._clock.now() + timeout)
         except UpstreamRejected as problem:
+            if self.speaks == "openai" and not (self.known and self.known.model_id):
+                return Health(True)  # it wants a model, and clients name it
             return Health(False, f"it refuses a plain text with status {problem.status}: {problem.message}")
+        except Unsupported:  # what it takes is not known: calls have to tell
+            return Health(True)
         except (ProxyError, BadRowsError) as problem:
             return Health(False, _described(problem))
         return Health(True)
 
+    # ---- what it says of itself -----------------------------------------------------------------
+
     def info(self, timeout: float) -> UpstreamInfo | None:
         """Read the server's own limits within ``timeout`` seconds; None if it does not tell."""
         end = self._clock.now() + timeout
-        said = self._dialect.describe(lambda path: self._get(path, end))
+        self.known = said = self.dialect.describe(lambda path: self.requester.get(path, end))
         if said is not None:
             model = said.model_id
             self._identities.told(self.url, f"{model} ({said.revision})" if model and said.revision else model)
@@ -182,82 +284,13 @@ class Endpoint:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._session.close()
-
-    def _get(self, path: str, end: float) -> Reply | None:
-        try:
-            return self._call(Request(path), end)
-        except ProxyError:
-            return None
-
-    def _call(self, request: Request, end: float, max_bytes: int | None = None) -> Reply:
-        """Make one HTTP call that ends by the moment ``end``.
-
-        With ``max_bytes`` the body of a 200 is whole and no longer than that, or an error is raised.
-        """
-        if end <= self._clock.now():
-            raise UpstreamTimeout("no time was left to ask the upstream")
-        path, body = request
-        head = self._heads.get((request.method, path)) or self._head(request.method, path)
-        message = head + b"\r\n" if body is None else b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
-        return self._adapter.exchange(message, end, max_bytes, self._stale)
-
-    def _head(self, method: str, path: str) -> bytes:
-        """Return (and keep) the head of a request for this path as the session prepares it, but for its length."""
-        headers = {"Content-Type": "application/json"} if method == "POST" else None
-        request = self._session.prepare_request(requests.Request(method, self.url + path, headers=headers))
-        request.headers.pop("Content-Length", None)
-        host = urlsplit(request.url or "").netloc.rpartition("@")[2]
-        lines = [f"{method} {request.path_url} HTTP/1.1", f"Host: {host}"]
-        lines += [f"{name}: {value}" for name, value in request.headers.items()]
-        head = self._heads[method, path] = "".join(line + "\r\n" for line in lines).encode("latin-1")
-        return head
+        self.requester.close()
 
     def _stale(self) -> None:
         self._observer.on_stale_connection(self.url)
-
-    def _refused(self, reply: Reply, count: int) -> UpstreamError:
-        """Turn a reply other than 200 into the error that the batch's clients get."""
-        refusal = self._dialect.refusal(reply)
-        status, reason = reply.status, f"status {reply.status}"
-        if refusal.kind is RefusalKind.INPUTS:
-            # The text may quote any of the inputs, and they may belong to different clients.
-            general = "this input" if count == 1 else f"this batch of {count} inputs"
-            message = refusal.text if count == 1 and refusal.text else f"the upstream refused {general}"
-            words = refusal.text if count > 1 else ""
-            return UpstreamRejected(
-                message,
-                status=status,
-                error_type=refusal.error_type,
-                words=words,
-                concerns_size=refusal.concerns_size,
-            )
-        asked = seconds(reply.headers, time.time)
-        if refusal.kind is RefusalKind.BUSY:
-            return UpstreamOverloaded("the upstream is overloaded", retry_after=asked or 1, pause=asked or 0.0)
-        if refusal.kind is RefusalKind.NOT_READY:
-            text = "the upstream is not ready"
-            return UpstreamUnavailable(text, retry_after=asked or 1, pause=asked or 0.0, reason=reason)
-        answered = f"the upstream answered with status {status}"
-        if refusal.kind is RefusalKind.SUSPICIOUS:
-            words = f"{answered}: {refusal.text}" if refusal.text else ""
-            message = words if count == 1 and words else answered
-            return UpstreamFailed(message, status=424 if status == 424 else 502, words=words, reason=reason)
-        if refusal.kind is RefusalKind.MISCONFIGURED:
-            text = f": {refusal.text}" if refusal.text else ""
-            return UpstreamMisconfigured(answered, reason=reason + _leads_to(reply) + text)
-        if refusal.kind is RefusalKind.GATEWAY:
-            return UpstreamGateway(answered, status=504 if status == 504 else 502, reason=reason)
-        return UpstreamError(answered, reason=reason)
 
 
 def _described(problem: Exception) -> str:
     """Return what the log says of a failed call."""
     reason = getattr(problem, "reason", "")
     return f"{problem} ({reason})" if reason and reason not in str(problem) else str(problem)
-
-
-def _leads_to(reply: Reply) -> str:
-    """Return where a redirect leads to, for the log."""
-    location = reply.headers.get("location", "")
-    return f", which leads to {location[:200]!r}" if location and 300 <= reply.status < 400 else ""

@@ -24,6 +24,7 @@ class Identities:
 
     def __init__(self) -> None:
         self._models: dict[str, str] = {}
+        self._apis: dict[str, str] = {}
         self._lengths: dict[str, Bounded[BatchKey, int]] = {}
         self._lock = threading.Lock()
 
@@ -42,6 +43,11 @@ class Identities:
             self._models.pop(url, None)
             if model is not None:
                 self._models[url] = model
+
+    def speaks(self, url: str, api: str) -> None:
+        """Note which API an upstream speaks."""
+        with self._lock:
+            self._apis[url] = api
 
     def gone(self, url: str) -> None:
         """Forget an upstream that does not answer any more: it may come back with another model."""
@@ -63,8 +69,12 @@ class Identities:
         return next((of[key] for other, of in self._lengths.copy().items() if other != url and key in of), None)
 
     def difference(self, url: str) -> str | None:
-        """Say how this upstream's model differs from that of the first that told; None if it does not."""
+        """Say how this upstream's API or model differs from that of the first that told; None if it does not."""
         with self._lock:
+            first = next(iter(self._apis.items()), None)
+            own = self._apis.get(url)
+            if first is not None and own not in {None, first[1]}:
+                return f"it speaks {own!r}, and {first[0]} speaks {first[1]!r}"
             first = next(iter(self._models.items()), None)
             own = self._models.get(url)
         if first is None or own is None or own == first[1]:

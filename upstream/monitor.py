@@ -15,6 +15,7 @@ from batching.errors import (
     UpstreamTimeout,
 )
 from batching.observer import CallReport, Observer
+from upstream.api_search import ApiSearch
 from upstream.health import Health, Trials, weigh
 from upstream.identity import Identities
 from upstream.member import HUNG
@@ -73,6 +74,9 @@ class UpstreamMonitor(Observer):
         #: Whether a batch has failed since the last probe began.
         self._doubted = False
         self._trials = Trials()
+        self._api = ApiSearch(endpoint, self._identities)
+        #: Whether it was ready and went away.
+        self._has_left = False
         self._knows_limits = False
         #: Whether its model is another than that of the upstreams before it.
         self._differs = False
@@ -117,7 +121,8 @@ class UpstreamMonitor(Observer):
 
     def _look(self) -> None:
         began = self._clock.now()
-        health = self._endpoint.health(PROBE_TIMEOUT)
+        self._api.look(PROBE_TIMEOUT, began, has_succeeded=self._succeeded_at != NOW)
+        health = self._endpoint.health(PROBE_TIMEOUT) if self._endpoint.speaks else Health(False, self._api.reason)
         now = self._clock.now()
         health = weigh(health, began, now, self._succeeded_at, PROBE_TIMEOUT)
         if health.is_unknown and self._succeeded_at == NOW:
@@ -144,6 +149,8 @@ class UpstreamMonitor(Observer):
 
     def _read_limits(self) -> None:
         self._knows_limits = True
+        if self._has_left:
+            self._api.look_again(PROBE_TIMEOUT)
         if (info := self._endpoint.info(PROBE_TIMEOUT)) is None:
             return
         log.info("upstream serves %s", info.model_id or "an unnamed model")
@@ -157,7 +164,7 @@ class UpstreamMonitor(Observer):
             has_changed = not self._was_told or (self.ready, self.reason) != (health.is_well, health.reason)
             self.ready, self.reason, self._was_told = health.is_well, health.reason, True
             if went_away:
-                self._knows_limits = False
+                self._knows_limits, self._has_left = False, True
                 if not self._differs:
                     self._endpoint.went_away()
             if has_changed:

@@ -23,10 +23,15 @@ class Origin(NamedTuple):
         return f"{'http' if self.tls is None else 'https'}://{host}:{self.port}"
 
 
-def origin_of(url: str) -> Origin:
-    """Return the origin that a URL leads to. For https this reads the trust store, 40 ms of the processor."""
+def origin_of(url: str, ca_file: str | None = None) -> Origin:
+    """Return the origin that a URL leads to. For https this reads the trust store, 40 ms of the processor.
+
+    ``ca_file``: see ``trusting_context``.
+    """
     parts = urlsplit(url)
     is_secure = parts.scheme == "https"
     return Origin(
-        parts.hostname or "", parts.port or (443 if is_secure else 80), trusting_context() if is_secure else None
+        parts.hostname or "",
+        parts.port or (443 if is_secure else 80),
+        trusting_context(ca_file) if is_secure else None,
     )

@@ -10,6 +10,8 @@ class Request(NamedTuple):
 
     path: str
     body: bytes | None = None
+    #: Headers of this request alone, each a line that ends with CRLF.
+    headers: bytes = b""
 
     @property
     def method(self) -> str:

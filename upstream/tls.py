@@ -16,10 +16,15 @@ PEER_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 
 
-def trusting_context() -> ssl.SSLContext:
-    """Return a context that trusts the certificates of the system and of certifi, and checks the host name."""
+def trusting_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """Return a context that trusts the certificates of the system and of certifi, and checks the host name.
+
+    ``ca_file``: a file of certificates (PEM) that are trusted as well; raises an ``OSError`` if it cannot be read.
+    """
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
     context.hostname_checks_common_name = False
     context.options |= ssl.OP_NO_TICKET  # no session is resumed
     return context

@@ -6,9 +6,10 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from api.apis.embed import read_embed
 from api.apis.fields import WITHOUT_EFFECT
 from api.apis.query import Bounds
-from api.apis.table import ROUTES, read_embed
+from api.apis.table import ROUTES
 from api.body import DuplicateNameError, overview, parse_object
 from api.error_forms import RequestError, error_body
 from batching import Call
@@ -106,7 +107,11 @@ def _check_options(query: Query, meant: dict[str, Any]) -> None:
     sent = parse_object(_dialect.request(query.key, query.items).body or b"")
     assert len(sent.pop("inputs")) == len(query.items)
     json.dumps(sent, ensure_ascii=False).encode()
-    options = {name: value for name, value in meant.items() if name not in {"input", "inputs"} | WITHOUT_EFFECT}
+    options = {
+        name: value
+        for name, value in meant.items()
+        if name not in {"input", "inputs"} | WITHOUT_EFFECT and not (name in {"parameters", "options"} and value == {})
+    }
     assert sent.keys() <= options.keys()
     for name, value in options.items():
         expected = value.capitalize() if name == "truncation_direction" else value

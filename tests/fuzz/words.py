@@ -83,11 +83,13 @@ def check(data: bytes) -> None:
     if not data:
         return
     status = STATUSES[data[0] % len(STATUSES)]
-    kind, text, error_type, concerns_size = refusal(Reply(status, {}, data[1:]))
+    kind, text, error_type, concerns_size, size, concerns_length = refusal(Reply(status, {}, data[1:]))
     assert len(text) <= MAX_RELAYED_TEXT
     assert text == text.strip()
     assert text.isprintable(), ascii(text)
     text.encode()
     assert error_type.isascii()
     assert error_type.isalpha()
-    assert kind is RefusalKind.INPUTS or not concerns_size
+    assert kind is RefusalKind.INPUTS or not (concerns_size or concerns_length)
+    assert concerns_size is (size is not None)
+    assert not (concerns_size and concerns_length)

@@ -60,11 +60,10 @@ def connect(observer: RecordingObserver) -> Iterator[Connect]:
     """A maker of endpoints, whose connections are closed with the test."""
     endpoints: list[Endpoint] = []
 
-    def connect(upstream: ScriptedUpstream | str, *, timeout: float = TIMEOUT, api_key: str | None = None) -> Endpoint:
+    def connect(upstream: ScriptedUpstream | str, *, timeout: float = TIMEOUT, **options: Any) -> Endpoint:
         url = upstream if isinstance(upstream, str) else upstream.url
-        endpoint = Endpoint(
-            url, TeiDialect(), SystemClock(), connections=4, timeout=timeout, api_key=api_key, observer=observer
-        )
+        dialect = options.pop("dialect", TeiDialect())
+        endpoint = Endpoint(url, dialect, SystemClock(), connections=4, timeout=timeout, observer=observer, **options)
         endpoints.append(endpoint)
         return endpoint
 

@@ -10,6 +10,7 @@ import pytest
 
 from batching import Answer, BatchKey, Options, Task
 from batching.errors import (
+    Unsupported,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamRejected,
@@ -22,8 +23,7 @@ from tests.support.upstream import ScriptedUpstream, closed_port, faults
 from tests.upstream.endpoint_bench import LATE, TIMEOUT, assert_answers, assert_fails, batch_of
 from upstream.dialects.dialect import UpstreamInfo
 from upstream.dialects.relaying import MAX_RELAYED_TEXT
-from upstream.endpoint import MAX_REMEMBERED_HEADS
-from upstream.http_reply import MAX_TEXT_BYTES
+from upstream.requester import MAX_TOLD_BYTES
 
 if TYPE_CHECKING:
     from tests.upstream.endpoint_bench import Connect
@@ -92,25 +92,16 @@ def test_a_cookie_is_never_sent_back(upstream: ScriptedUpstream, endpoint: Endpo
     assert [request.header("Cookie") for request in upstream.requests] == [None, None, None]
 
 
-def test_heads_of_so_many_paths_are_remembered(connect: Connect) -> None:
-    endpoint = connect(closed_port())
-    first = endpoint._head("GET", "/0")
-    for number in range(MAX_REMEMBERED_HEADS + 5):
-        endpoint._head("GET", f"/{number}")
-    assert len(endpoint._heads) <= MAX_REMEMBERED_HEADS
-    assert endpoint._head("GET", "/0") == first
-
-
 def test_an_endpoint_says_where_it_leads(connect: Connect) -> None:
     endpoint = connect("http://upstream:8080")
-    assert (repr(endpoint), endpoint.url) == ("<Endpoint http://upstream:8080, TeiDialect>", "http://upstream:8080")
+    assert (repr(endpoint), endpoint.url) == ("<Endpoint http://upstream:8080, tei>", "http://upstream:8080")
 
 
 def test_what_its_dialect_cannot_do_the_endpoint_cannot_do(connect: Connect) -> None:
     endpoint = connect("http://upstream")
-    assert endpoint.cannot(BatchKey(Task.EMBED)) is None
-    key = BatchKey("ocr")  # type: ignore[arg-type] # as a task of later would be
-    assert endpoint.cannot(key) == "a TEI upstream cannot do ocr"
+    assert endpoint.fit(BatchKey(Task.EMBED), [b'"a"']) == BatchKey(Task.EMBED)
+    with pytest.raises(Unsupported):
+        endpoint.fit(BatchKey(Task.PREDICT), [b"{}"])
 
 
 # Refusals
@@ -235,10 +226,13 @@ def test_with_no_time_left_nothing_is_sent(upstream: ScriptedUpstream, connect: 
 
 
 def test_the_upstream_tells_its_limits(upstream: ScriptedUpstream, endpoint: Endpoint) -> None:
-    assert endpoint.info(TIMEOUT) == UpstreamInfo("scripted", 32, 512)
+    told = endpoint.info(TIMEOUT)
+    assert told is not None
+    assert told._replace(raw=None) == UpstreamInfo("scripted", 32, 512, models=("scripted",))
+    assert told == endpoint.known
     assert [(request.method, request.path) for request in upstream.requests] == [("GET", "/info")]
 
 
 def test_a_text_about_itself_that_is_too_long_is_not_read(upstream: ScriptedUpstream, endpoint: Endpoint) -> None:
-    upstream.fault = faults.answer(b'{"x":"' + b"x" * 3 * MAX_TEXT_BYTES + b'"}')
+    upstream.fault = faults.answer(b'{"x":"' + b"x" * MAX_TOLD_BYTES + b'"}')
     assert endpoint.info(TIMEOUT) is None

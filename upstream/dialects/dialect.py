@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from batching.call import Item
     from batching.key import BatchKey
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class UpstreamInfo(NamedTuple):
-    """What a server says of its own limits; None where it says nothing."""
+    """What a server says of itself and of its own limits, or what is known of its kind; None where nothing is."""
 
     model_id: str | None
     #: Items of one request, and items that it takes at once over all requests.
@@ -24,6 +24,14 @@ class UpstreamInfo(NamedTuple):
     max_concurrent_requests: int | None
     #: What tells two models of one name apart.
     revision: str | None = None
+    #: Tokens of one request's items together.
+    max_batch_tokens: int | None = None
+    #: What the model is for: ``embedding``, ``sparse``, ``classifier`` or ``reranker``.
+    purpose: str | None = None
+    #: The names of the models that may be asked for.
+    models: tuple[str, ...] = ()
+    #: TEI's ``/info`` as it was answered.
+    raw: bytes | None = None
 
 
 class RefusalKind(Enum):
@@ -45,6 +53,17 @@ class RefusalKind(Enum):
     FAILED = "failed"
 
 
+class SizeLimit(NamedTuple):
+    """What a refusal for size says of one call's limits; None where it names no figure."""
+
+    #: Whether it is about the number of items; else it is about their tokens or bytes together.
+    of_items: bool
+    most_items: int | None = None
+    most_tokens: int | None = None
+    #: Tokens that this call had, as the server counted them.
+    had_tokens: int | None = None
+
+
 class Refusal(NamedTuple):
     """What a reply other than 200 means.
 
@@ -54,22 +73,34 @@ class Refusal(NamedTuple):
     kind: RefusalKind
     text: str = ""
     error_type: str = "Validation"
-    #: Whether the batch may be too large as a whole, and no single input to blame.
+    #: Whether the batch may be too large as a whole, and no single input to blame; with what that says of the limits.
     concerns_size: bool = False
+    size: SizeLimit | None = None
+    #: Whether an input of the call is too long by itself.
+    concerns_length: bool = False
+
+
+class AskAgain(Exception):
+    """The dialect has learned how this server is to be asked: ``request`` now returns another one, to be sent once."""
 
 
 class Dialect(Protocol):
     """How one kind of server is spoken to. No socket, no clock, no thread; one object for each endpoint."""
 
-    #: What answers 200 while the server can work.
-    health_path: str
+    #: ``tei``, ``openai``, ``kserve`` or ``plain``.
+    name: str
+    #: What answers 200 while the server can work: the first of these that the server knows decides.
+    health_paths: Sequence[str]
 
-    def cannot(self, key: BatchKey) -> str | None:
-        """Say why this kind of server cannot do what the key asks for (the client's 422); None if it can."""
+    def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey:
+        """Return the key under which this kind of server does it, without what changes nothing for it.
+
+        Raises ``Unsupported`` if it cannot. Called on each request's thread.
+        """
         ...
 
     def request(self, key: BatchKey, items: Sequence[Item]) -> Request:
-        """Return path and body of one call."""
+        """Return path and body of one call. ``key``: one that ``fit`` has returned."""
         ...
 
     def reply_limit(self, key: BatchKey, count: int) -> int:
@@ -79,18 +110,26 @@ class Dialect(Protocol):
     def answer(self, key: BatchKey, count: int, reply: Reply) -> Answer:
         """Take a 200 apart into exactly ``count`` results.
 
-        Raises ``BadRowsError`` where there is a row for each item and some are no vectors, and
-        ``UpstreamProtocolError`` for anything else.
+        Raises ``BadRowsError`` where there is a row for each item and some are no vectors,
+        ``UpstreamProtocolError`` for anything else, and ``AskAgain``.
         """
         ...
 
     def refusal(self, reply: Reply) -> Refusal:
-        """Read any other status."""
+        """Read any other status. Raises ``AskAgain``."""
         ...
 
     def describe(self, get: Callable[[str], Reply | None]) -> UpstreamInfo | None:
         """Ask the server about itself when it has come up; None if it does not tell.
 
-        ``get`` requests a path; it returns None if there is no reply in time.
+        ``get`` requests a path; it returns None if there is no reply in time. May remember what ``request`` needs.
         """
+        ...
+
+    def credentials(self, api_key: str) -> Mapping[str, str]:
+        """Return the headers that carry the key."""
+        ...
+
+    def forwards(self, path: str) -> bool:
+        """Whether the server may be sent a request for this path as a client wrote it."""
         ...

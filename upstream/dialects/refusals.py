@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from upstream.dialects.dialect import Refusal, RefusalKind
+from upstream.dialects.sizes import concerns_length, size_of
 from upstream.dialects.words import read
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ _TOLD = [
     (400, RefusalKind.NOT_READY, r"Model version not ready"),  # Triton
     (503, RefusalKind.BUSY, r"Exceeds maximum queue size"),  # Triton
 ]
-#: A batch that is too large as a whole: its halves may be fine.
-_SIZE = re.compile(
-    r"batch[ _-]?size \d+ > |batch-size must be <=|too many (?:inputs|items|texts|instances|documents)"
-    r"|should have at most \d+ items|too large to process|length limit exceeded"
-    r"|(?:body|payload|entity) (?:is )?too large",
-    re.IGNORECASE,
-).search
+#: What llama.cpp's server, and others made of it, say with 500 of an input that is too long for them.
+_TOO_LONG = re.compile(
+    r"(?:input (?:\(\d+ tokens\) )?is too large to process[.,] (?:please )?increase the physical batch size"
+    r"|input prompt is too big compared to KV size).{0,60}"
+)
+#: What OpenAI says with 429 of one call that has more tokens than a minute allows: it never fits.
+_NEVER_FITS = b"Request too large for "
 
 
 def refusal(reply: Reply) -> Refusal:
@@ -46,10 +47,14 @@ def refusal(reply: Reply) -> Refusal:
     # (TEI, SageMaker), 507 (no memory for this batch), and may be anything else.
     other = RefusalKind.SUSPICIOUS if reply.status >= 400 else RefusalKind.FAILED
     kind = _KINDS.get(reply.status, other)
-    if kind is RefusalKind.BUSY:
+    if kind is RefusalKind.BUSY and _NEVER_FITS not in reply.body:
         return Refusal(kind)  # no use is made of its words, and there may be many
     text, error_type = read(reply.body)
     told = (other for status, other, words in _TOLD if status == reply.status and re.fullmatch(words, text))
     kind = next(told, kind)
-    concerns_size = kind is RefusalKind.INPUTS and (reply.status == 413 or _SIZE(text) is not None)
-    return Refusal(kind, text, error_type, concerns_size)
+    if kind is RefusalKind.SUSPICIOUS and _TOO_LONG.fullmatch(text):
+        return Refusal(RefusalKind.INPUTS, text, error_type, concerns_length=True)
+    size = size_of(reply.status, text) if kind is RefusalKind.INPUTS or reply.status == 429 else None
+    if size is not None and (kind is RefusalKind.INPUTS or size.had_tokens):
+        return Refusal(RefusalKind.INPUTS, text, error_type, concerns_size=True, size=size)
+    return Refusal(kind, text, error_type, concerns_length=kind is RefusalKind.INPUTS and concerns_length(text))

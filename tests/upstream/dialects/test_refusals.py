@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from upstream.dialects.dialect import Refusal, RefusalKind
+from upstream.dialects.dialect import Refusal, RefusalKind, SizeLimit
 from upstream.dialects.refusals import refusal
 from upstream.http_reply import Reply
 
@@ -74,6 +74,8 @@ def test_words_that_only_a_server_writes_tell_more_than_the_status(
     ("status", "text", "concerns_size"),
     [
         (413, "", True),
+        (413, "Input validation error: `inputs` cannot be empty", False),
+        (413, "Input validation error: `inputs` must have less than 256 tokens. Given: 1002", False),
         (413, "Failed to buffer the request body: length limit exceeded", True),
         (422, "batch size 33 > maximum allowed batch size 32", True),
         (400, "[request id: <id_unknown>] inference request batch-size must be <= 32 for 'minilm'", True),
@@ -86,3 +88,54 @@ def test_words_that_only_a_server_writes_tell_more_than_the_status(
 )
 def test_a_batch_that_is_too_large_as_a_whole_is_told_apart(status: int, text: str, concerns_size: bool) -> None:
     assert refused(status, {"error": text}).concerns_size is concerns_size
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "size", "concerns_length"),
+    [
+        (422, "batch size 33 > maximum allowed batch size 32", SizeLimit(True, 32), False),
+        (
+            400,
+            "Requested 350000 tokens, max 300000 tokens per request",
+            SizeLimit(False, None, 300_000, 350_000),
+            False,
+        ),
+        (413, "", SizeLimit(of_items=False), False),
+        (422, "`inputs` must have less than 256 tokens. Given: 1002", None, True),
+        (400, "This model's maximum context length is 8192 tokens, however you requested 9000 tokens", None, True),
+        (400, "`inputs` cannot be empty", None, False),
+        (424, "`inputs` must have less than 256 tokens. Given: 1002", None, False),
+        (503, "Too many inputs", None, False),
+    ],
+)
+def test_a_size_or_a_length_is_told_by_the_words(
+    status: int, text: str, size: SizeLimit | None, concerns_length: bool
+) -> None:
+    refusal = refused(status, {"error": text})
+    assert (refusal.size, refusal.concerns_length) == (size, concerns_length)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (
+            "input (3002 tokens) is too large to process. increase the physical batch size (current batch size: 512)",
+            INPUTS,
+        ),
+        ("input is too large to process, please increase the physical batch size", INPUTS),
+        ("ValueError: cannot embed 'input is too large to process, increase the physical batch size'", SUSPICIOUS),
+        ("the model's maximum context length is 512 tokens", SUSPICIOUS),
+    ],
+)
+def test_a_server_that_says_500_of_an_input_that_is_too_long_has_refused_it(text: str, kind: RefusalKind) -> None:
+    refusal = refused(500, {"error": {"code": 500, "message": text, "type": "server_error"}})
+    assert (refusal.kind, refusal.text, refusal.size) == (kind, text, None)
+    assert refusal.concerns_length is (kind is INPUTS)
+
+
+def test_an_overload_by_one_call_that_never_fits_is_a_refusal_of_its_size() -> None:
+    said = "Request too large for m in organization o on tokens per min (TPM): Limit 1000, Requested 1200. Visit x."
+    refusal = refused(429, {"error": {"message": said, "type": "tokens", "code": "rate_limit_exceeded"}})
+    assert (refusal.kind, refusal.concerns_size, refusal.size) == (INPUTS, True, SizeLimit(False, None, 1000, 1200))
+    other = "Request too large for m, says a client"
+    assert refused(429, {"error": other}).kind is BUSY

@@ -13,11 +13,17 @@ from tests.support.fakes import KEY, items_of
 from upstream.dialects.dialect import Refusal, RefusalKind, UpstreamInfo
 from upstream.dialects.tei import (
     MAX_REMEMBERED_KEYS,
+    MAX_REPLY_BYTES,
     MAX_REPLY_BYTES_BESIDE,
+    MAX_REPLY_BYTES_OF,
     MAX_REPLY_BYTES_PER_ITEM,
     TeiDialect,
 )
 from upstream.http_reply import Reply
+from upstream.request import Request
+
+#: What is said of a name that would write into a terminal.
+NAMED = UpstreamInfo("ab WARNING all is lost", None, None, models=("ab WARNING all is lost",))
 
 
 def reply_of(body: bytes = b"", status: int = 200) -> Reply:
@@ -40,15 +46,18 @@ def reply_of(body: bytes = b"", status: int = 200) -> Reply:
         (Options(prompt_name=""), b',"prompt_name":""'),
         (Options(dimensions=256), b',"dimensions":256'),
         (Options(dimensions=0), b',"dimensions":0'),
-        (Options(more=(("x", b"[1,2.50]"),)), b',"x":[1,2.50]'),
-        (Options(more=(('a "b"', b"null"),)), b',"a \\"b\\"":null'),
+        (Options(raw_scores=True), b',"raw_scores":true'),
+        (Options(more=(("x", b"[1,2.50]"),), family="tei"), b',"x":[1,2.50]'),
+        (Options(more=(('a "b"', b"null"),), family="tei"), b',"a \\"b\\"":null'),
         # All are sorted by name.
         (
-            Options(False, True, "left", None, 8, (("embed", b"1"), ("z", b"{}"))),
+            Options(False, True, "left", None, 8, (("embed", b"1"), ("z", b"{}")), "tei"),
             b',"dimensions":8,"embed":1,"normalize":false,"truncate":true,"truncation_direction":"Left","z":{}',
         ),
+        # The items are never replaced.
+        (Options(more=(("inputs", b'["x"]'), ("y", b"1")), family="tei"), b',"y":1'),
         # A member that the API does not know stands for the server's own.
-        (Options(normalize=False, more=(("normalize", b'"l2"'),)), b',"normalize":"l2"'),
+        (Options(normalize=False, more=(("normalize", b'"l2"'),), family="tei"), b',"normalize":"l2"'),
     ],
 )
 def test_options_stand_behind_the_inputs(options: Options, members: bytes) -> None:
@@ -77,19 +86,46 @@ def test_as_many_keys_as_there_may_be_are_remembered() -> None:
     assert len(dialect._members) <= MAX_REMEMBERED_KEYS
 
 
-def test_embeddings_can_be_done() -> None:
-    assert TeiDialect().cannot(BatchKey(Task.EMBED, Options(more=(("x", b"1"),)))) is None
+@pytest.mark.parametrize(
+    ("task", "item", "path", "sent"),
+    [
+        (Task.EMBED, b"[1,2]", "/embed", b'{"inputs":[[1,2],[1,2]]}'),
+        (Task.EMBED_ALL, b'"a"', "/embed_all", b'{"inputs":["a","a"]}'),
+        (Task.EMBED_SPARSE, b'"a"', "/embed_sparse", b'{"inputs":["a","a"]}'),
+        (Task.CLASSIFY, b'["q","a"]', "/predict", b'{"inputs":[["q","a"],["q","a"]]}'),
+        (Task.CLASSIFY, b'["a"]', "/predict", b'{"inputs":[["a"],["a"]]}'),
+    ],
+)
+def test_each_task_has_its_route(task: Task, item: bytes, path: str, sent: bytes) -> None:
+    assert TeiDialect().request(BatchKey(task), [item, item]) == Request(path, sent)
 
 
-def test_what_has_no_route_cannot_be_done() -> None:
-    key = BatchKey("ocr")  # type: ignore[arg-type] # as a task of later would be
-    assert TeiDialect().cannot(key) == "a TEI upstream cannot do ocr"
-
-
+@pytest.mark.parametrize("task", [Task.EMBED, Task.CLASSIFY])
 @pytest.mark.parametrize("count", [1, 2, 32])
-def test_a_reply_may_be_as_long_as_its_vectors_can_be(count: int) -> None:
-    limit = TeiDialect().reply_limit(KEY, count)
+def test_a_reply_may_be_as_long_as_its_vectors_can_be(task: Task, count: int) -> None:
+    limit = TeiDialect().reply_limit(BatchKey(task), count)
     assert limit == MAX_REPLY_BYTES_BESIDE + count * MAX_REPLY_BYTES_PER_ITEM
+
+
+@pytest.mark.parametrize(("task", "count"), [(Task.EMBED_ALL, 1), (Task.EMBED_ALL, 8), (Task.EMBED_SPARSE, 64)])
+def test_longer_results_may_take_more_up_to_a_bound_for_all_together(task: Task, count: int) -> None:
+    dialect = TeiDialect()
+    limit = dialect.reply_limit(BatchKey(task), count)
+    assert limit == MAX_REPLY_BYTES_BESIDE + count * MAX_REPLY_BYTES_OF[task]
+    assert dialect.reply_limit(BatchKey(task), 1000) == MAX_REPLY_BYTES_BESIDE + MAX_REPLY_BYTES
+
+
+def test_the_key_is_told_as_a_bearer_token() -> None:
+    assert TeiDialect().credentials("k") == {"Authorization": "Bearer k"}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/similarity", True), ("/tokenize", True), ("/decode", True), ("/rerank", True), ("/info", True)]
+    + [(path, False) for path in ("/vertex", "/embed", "/", "/metrics", "/similarity/../info", "")],
+)
+def test_only_routes_that_are_known_may_be_forwarded(path: str, expected: bool) -> None:
+    assert TeiDialect().forwards(path) is expected
 
 
 # Answers
@@ -147,6 +183,52 @@ def test_an_answer_of_which_some_rows_are_bad_tells_which(
     assert (raised.value.rows, raised.value.why, raised.value.dimensions) == (rows, why, dimensions)
 
 
+@pytest.mark.parametrize(
+    ("task", "body", "results"),
+    [
+        (Task.EMBED_ALL, b"[[[1,2.50],[3,4]],\n[ [5,6] ]]", [b"[[1,2.50],[3,4]]", b"[ [5,6] ]"]),
+        (Task.EMBED_SPARSE, b'[[{"index":1,"value":0.50}], [ ]]', [b'[{"index":1,"value":0.50}]', b"[ ]"]),
+        (Task.CLASSIFY, b'[[{"score":1.0,"label":"a"}],[{}]]', [b'[{"score":1.0,"label":"a"}]', b"[{}]"]),
+    ],
+)
+def test_other_results_are_the_upstreams_own_bytes_too(task: Task, body: bytes, results: list[bytes]) -> None:
+    assert TeiDialect().answer(BatchKey(task), 2, reply_of(body)) == Answer(results)
+
+
+@pytest.mark.parametrize(
+    ("task", "body"),
+    [
+        (Task.EMBED_ALL, b"[[1],[2]]"),
+        (Task.EMBED_ALL, b"[[[1]],null]"),
+        (Task.EMBED_ALL, b"[[[1]],[[null]]]"),
+        (Task.EMBED_ALL, b'[[[1]],[["1"]]]'),
+        (Task.EMBED_ALL, b"[[[1]],[[NaN]]]"),
+        (Task.EMBED_ALL, b"[[[1]],[]]"),
+        (Task.EMBED_SPARSE, b"[[1],[2]]"),
+        (Task.EMBED_SPARSE, b"[[{}],{}]"),
+        (Task.CLASSIFY, b"[[{}],[]]"),
+        (Task.CLASSIFY, b'[{"score":1,"label":"a"},{"score":0,"label":"b"}]'),
+        (Task.CLASSIFY, b"[[{}],null]"),
+        *[(task, b"[[[{}]]]") for task in (Task.EMBED_ALL, Task.EMBED_SPARSE, Task.CLASSIFY)],
+        *[(task, b'{"error":"no"}') for task in (Task.EMBED_ALL, Task.EMBED_SPARSE, Task.CLASSIFY)],
+    ],
+)
+def test_results_of_another_shape_are_no_answer(task: Task, body: bytes) -> None:
+    with pytest.raises(UpstreamProtocolError):
+        TeiDialect().answer(BatchKey(task), 2, reply_of(body))
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens"),
+    [("7", 7), ("0", 0), (None, None), ("", None), ("-1", None), ("7.5", None), ("\u0667", None), ("1" * 99, None)],
+)
+def test_the_tokens_are_those_that_the_server_counted(said: str | None, tokens: int | None) -> None:
+    reply = Reply(200, {} if said is None else {"x-compute-tokens": said}, b"[[1]]")
+    assert TeiDialect().answer(KEY, 1, reply) == Answer([b"[1]"], 1, tokens=tokens)
+    classified = reply._replace(body=b"[[{}]]")
+    assert TeiDialect().answer(BatchKey(Task.CLASSIFY), 1, classified).tokens == tokens
+
+
 # Refusals
 
 
@@ -163,7 +245,7 @@ def test_a_refusal_is_read_by_its_status_and_its_words() -> None:
     [
         (
             b'{"model_id":"m","max_client_batch_size":32,"max_concurrent_requests":512}',
-            UpstreamInfo("m", 32, 512),
+            UpstreamInfo("m", 32, 512, models=("m",)),
         ),
         (b'{"model_id":7,"max_client_batch_size":true,"max_concurrent_requests":-1}', UpstreamInfo(None, None, None)),
         (b'{"max_client_batch_size":1.5,"max_concurrent_requests":"9"}', UpstreamInfo(None, None, None)),
@@ -173,10 +255,10 @@ def test_a_refusal_is_read_by_its_status_and_its_words() -> None:
         (b"", None),
         (b"<html>", None),
         (b"[" * 30_000, None),
-        (b'{"model_id":"\xff"}', UpstreamInfo("\ufffd", None, None)),
-        (b'{"model_id":"a\\u001b[31mb\\r\\nWARNING all is lost"}', UpstreamInfo("ab WARNING all is lost", None, None)),
+        (b'{"model_id":"\xff"}', UpstreamInfo("\ufffd", None, None, models=("\ufffd",))),
+        (b'{"model_id":"a\\u001b[31mb\\r\\nWARNING all is lost"}', NAMED),
         (b'{"model_id":"\\u001b[2J\\n"}', UpstreamInfo(None, None, None)),
-        (b'\xef\xbb\xbf{"model_id":"m"}', UpstreamInfo("m", None, None)),
+        (b'\xef\xbb\xbf{"model_id":"m"}', UpstreamInfo("m", None, None, models=("m",))),
     ],
 )
 def test_limits_are_read_from_info_and_those_that_make_no_sense_count_as_untold(
@@ -188,7 +270,7 @@ def test_limits_are_read_from_info_and_those_that_make_no_sense_count_as_untold(
         asked.append(path)
         return reply_of(body)
 
-    assert TeiDialect().describe(get) == said
+    assert TeiDialect().describe(get) == (said and said._replace(raw=body))
     assert asked == ["/info"]
 
 

@@ -72,6 +72,9 @@ class Form(Protocol):
     def answer(self, vectors: Sequence[bytes]) -> bytes:
         """Return the body that carries these vectors, each the JSON of an array."""
 
+    def answer_to(self, body: bytes, vectors: Sequence[bytes]) -> bytes:
+        """Return the body that carries these vectors as a call with this body asks for them."""
+
     def refusal(self, text: str, error_type: str = "Validation") -> bytes:
         """Return the body of an error in the server's own words."""
 
@@ -111,6 +114,9 @@ class Recorded:
     def vector(self, each: Any) -> bytes:
         return vector_for(each)
 
+    def answer_to(self: Form, body: bytes, vectors: Sequence[bytes]) -> bytes:
+        return self.answer(vectors)
+
     def trouble(self, kind: Trouble) -> Reply | None:
         return self.troubles.get(kind)
 
@@ -125,7 +131,7 @@ class Recorded:
 def proper_reply(form: Form, method: str, path: str, body: bytes) -> Reply:
     """Return what a server of this form answers when nothing is wrong."""
     if form.is_call(method, path):
-        return Reply(200, form.answer([form.vector(each) for each in form.inputs(body)]), form.headers)
+        return Reply(200, form.answer_to(body, [form.vector(each) for each in form.inputs(body)]), form.headers)
     wrong_method = form.trouble(Trouble.WRONG_METHOD) if form.is_call("POST", path) else None
     return wrong_method or form.page(path)
 

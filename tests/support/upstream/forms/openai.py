@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import struct
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.support.upstream.forms.fastapi import ROUTER, UNCAUGHT, UVICORN, UVICORN_IDLE, invalid, json_reply, malformed
-from tests.support.upstream.forms.form import Recorded, Reply, Trouble, compact
+from tests.support.upstream.forms.form import Recorded, Reply, Trouble, compact, without_query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _NO_MODEL: dict[str, Any] = {"type": None, "param": None}
+
+
+def as_base64(vector: bytes) -> bytes:
+    """Return a JSON array of numbers as the JSON text of base64 that OpenAI's API has: little-endian float32."""
+    numbers = json.loads(vector)
+    return b'"' + base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)) + b'"'
 
 
 def data_of(vectors: Sequence[bytes], element: bytes) -> bytes:
@@ -31,9 +40,15 @@ class OpenAiForm(Recorded):
     #: One element of ``data``, and the body around them.
     element: ClassVar[bytes]
     around: ClassVar[bytes]
+    #: Whether it answers base64 where that is asked for.
+    can_base64: ClassVar[bool] = True
 
     def answer(self, vectors: Sequence[bytes]) -> bytes:
         return self.around % data_of(vectors, self.element)
+
+    def answer_to(self, body: bytes, vectors: Sequence[bytes]) -> bytes:
+        is_wanted = self.can_base64 and self.options(body).get("encoding_format") == "base64"
+        return self.answer([as_base64(each) for each in vectors] if is_wanted else vectors)
 
     def failure(self, text: str) -> Reply:
         return UNCAUGHT
@@ -99,6 +114,9 @@ class InfinityForm(OpenAiForm):
             429, {"error": {"message": "model minilm is currently overloaded", **_NO_MODEL, "code": 429}}
         ),
     }
+
+    def is_call(self, method: str, path: str) -> bool:
+        return super().is_call(method, path) and not without_query(path).endswith("/v1/embeddings")
 
     def refusal(self, text: str, error_type: str = "Validation") -> bytes:
         return compact({"error": {"message": text, **_NO_MODEL, "code": 400}})

@@ -1,0 +1,67 @@
+"""Says which error a batch's clients get for a reply other than 200."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from batching.errors import (
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamGateway,
+    UpstreamMisconfigured,
+    UpstreamOverloaded,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
+from upstream.dialects.dialect import Refusal, RefusalKind
+from upstream.retry_after import seconds
+
+if TYPE_CHECKING:
+    from upstream.http_reply import Reply
+
+
+#: What a client is told in place of the statuses that some servers have for an input that they refuse.
+_REFUSALS = {429: 413, 500: 422}
+
+
+def failure_of(refusal: Refusal, reply: Reply, count: int) -> UpstreamError:
+    """Return the error for a call of ``count`` items that the dialect has read as this refusal."""
+    status, reason = reply.status, f"status {reply.status}"
+    if refusal.kind is RefusalKind.INPUTS:
+        # The text may quote any of the inputs, and they may belong to different clients.
+        general = "this input" if count == 1 else f"this batch of {count} inputs"
+        message = refusal.text if count == 1 and refusal.text else f"the upstream refused {general}"
+        words = refusal.text if count > 1 else ""
+        return UpstreamRejected(
+            message,
+            status=_REFUSALS.get(status, status),
+            error_type=refusal.error_type,
+            words=words,
+            concerns_size=refusal.concerns_size,
+            size=refusal.size,
+            concerns_length=refusal.concerns_length,
+        )
+    asked = seconds(reply.headers, time.time)
+    if refusal.kind is RefusalKind.BUSY:
+        return UpstreamOverloaded("the upstream is overloaded", retry_after=asked or 1, pause=asked or 0.0)
+    if refusal.kind is RefusalKind.NOT_READY:
+        text = "the upstream is not ready"
+        return UpstreamUnavailable(text, retry_after=asked or 1, pause=asked or 0.0, reason=reason)
+    answered = f"the upstream answered with status {status}"
+    if refusal.kind is RefusalKind.SUSPICIOUS:
+        words = f"{answered}: {refusal.text}" if refusal.text else ""
+        message = words if count == 1 and words else answered
+        return UpstreamFailed(message, status=424 if status == 424 else 502, words=words, reason=reason)
+    if refusal.kind is RefusalKind.MISCONFIGURED:
+        text = f": {refusal.text}" if refusal.text else ""
+        return UpstreamMisconfigured(answered, reason=reason + leads_to(reply) + text)
+    if refusal.kind is RefusalKind.GATEWAY:
+        return UpstreamGateway(answered, status=504 if status == 504 else 502, reason=reason)
+    return UpstreamError(answered, reason=reason)
+
+
+def leads_to(reply: Reply) -> str:
+    """Return where a redirect leads to, for the log."""
+    location = reply.headers.get("location", "")
+    return f", which leads to {location[:200]!r}" if location and 300 <= reply.status < 400 else ""
