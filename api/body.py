@@ -26,14 +26,14 @@ class BrokenBodyError(Exception):
     """The body ended early or its chunks are malformed. The server's input stream raises it."""
 
 
-def read_body(environ: dict[str, Any], limit: int) -> bytes:
+def read_body(environ: dict[str, Any], limit: int, *, any_type: bool = False) -> bytes:
     """Return the body of a WSGI request that says that it is JSON; raises ``RequestError``.
 
-    ``limit``: the most bytes a body may have, whether its length is announced or it comes in chunks. Status 415 for
-    another type, 411 without a body, 413 beyond the limit, 400 if the body is broken or shorter than announced, 408 if
-    it comes too slowly.
+    ``any_type``: whatever it says, as some servers do not look at it. ``limit``: the most bytes a body may have,
+    whether its length is announced or it comes in chunks. Status 415 for another type, 411 without a body, 413 beyond
+    the limit, 400 if the body is broken or shorter than announced, 408 if it comes too slowly.
     """
-    if (given := environ.get("CONTENT_TYPE", "")) != "application/json":
+    if (given := environ.get("CONTENT_TYPE", "")) != "application/json" and not any_type:
         _check_media_type(given)
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise RequestError(415, "the body must not be compressed: send it without Content-Encoding")
@@ -73,6 +73,13 @@ class DuplicateNameError(RequestError):
     def __init__(self, name: str, names: frozenset[str]) -> None:
         super().__init__(400, f"{quoted(name)} stands twice in one JSON object")
         self.names = names
+
+
+class NotAnObjectError(RequestError):
+    """The body is JSON, and no object (400)."""
+
+    def __init__(self) -> None:
+        super().__init__(400, "the JSON must be an object")
 
 
 class _TwiceError(Exception):
@@ -118,9 +125,9 @@ _overview = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def parse_object(body: bytes) -> dict[str, Any]:
     """Parse strict JSON whose top is an object; raises ``RequestError`` with status 400 for all else.
 
-    The JSON is UTF-8 without a byte-order mark, NaN and infinities. A name that stands twice in one of its objects is a
-    ``DuplicateNameError``. The time is linear in the body's length, but for the digits of a whole number: Python reads
-    4300 at most.
+    Other JSON than an object is a ``NotAnObjectError``. The JSON is UTF-8 without a byte-order mark, NaN and
+    infinities. A name that stands twice in one of its objects is a ``DuplicateNameError``. The time is linear in the
+    body's length, but for the digits of a whole number: Python reads 4300 at most.
     """
     try:
         text = body.decode("utf-8")
@@ -137,7 +144,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     except ValueError as problem:  # Python's limit; its own words are about a setting of the interpreter
         raise RequestError(400, "a whole number in the JSON has too many digits") from problem
     if not isinstance(value, dict):
-        raise RequestError(400, 'the JSON must be an object, like {"inputs": "text"}')
+        raise NotAnObjectError
     return value
 
 

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 #: What the answer to a browser's question before its request carries as well. Names stand beside the ``*`` because it
 #: does not cover Authorization, and some browsers do not know it. The browser asks again after ten minutes.
+_HEADERS = (
+    "Authorization, Api-Key, X-Api-Key, Content-Type, Traceparent, Tracestate, X-Request-Id, X-Request-Timeout-Ms, "
+    "*"
+)
 PREFLIGHT: Pairs = (
     ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
-    (
-        "Access-Control-Allow-Headers",
-        "Authorization, Content-Type, Traceparent, Tracestate, X-Request-Id, X-Request-Timeout-Ms, *",
-    ),
+    ("Access-Control-Allow-Headers", _HEADERS),
     ("Access-Control-Max-Age", "600"),
 )
 #: Where an app's ``extensions`` hold its ``CorsHeaders``, for answers that are made without the app.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from api.apis.table import api_of
+from api.apis.table import api_of, unknown
 from api.error_forms import ERROR_TYPES, RequestError, retry_after_header
 from api.request_id import request_id
-from batching.errors import ProxyError
+from batching.errors import InputsInDoubt, ProxyError, UpstreamMisconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 
 def _render(error: ProxyError, headers: Mapping[str, str] | None = None) -> Response:
-    body = api_of(request.environ["PATH_INFO"]).error(error, request_id(request.environ))
-    response = Response(body, error.status, headers)
+    api = api_of(request.environ["PATH_INFO"])
+    response = Response(api.error(error, request_id(request.environ)), api.status(error), headers)
     response.mimetype = "application/json"
     return response
 
@@ -29,10 +29,22 @@ def _render(error: ProxyError, headers: Mapping[str, str] | None = None) -> Resp
 def _on_proxy_error(error: ProxyError) -> Response:
     headers = {}
     if error.retry_after is not None:
-        headers["Retry-After"] = retry_after_header(error.retry_after)
+        seconds = retry_after_header(error.retry_after)
+        # OpenAI's SDKs look at the second first. It says the same: each client has a moment of its own.
+        headers = {"Retry-After": seconds, "retry-after-ms": f"{seconds}000"}
+    if is_final(error):
+        headers["x-should-retry"] = "false"
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return _render(error, headers)
+
+
+def is_final(error: ProxyError) -> bool:
+    """Whether the same request, sent again, only costs more: OpenAI's SDKs repeat every 5xx unless told otherwise.
+
+    The time that a client gave its request is up, or the upstream failed on this input, or is set up wrongly.
+    """
+    return error.status == 504 or (error.status >= 500 and isinstance(error, InputsInDoubt | UpstreamMisconfigured))
 
 
 def _on_http_exception(error: HTTPException) -> Response:
@@ -40,6 +52,10 @@ def _on_http_exception(error: HTTPException) -> Response:
     status = error.code or 500
     kept = {name: value for name, value in error.get_headers(request.environ) if name in {"Allow", "Location"}}
     message, error_type = error.description or error.name, ERROR_TYPES.get(status, "Unhandled")
+    path = request.environ["PATH_INFO"]
+    # GET /v1/models/NAME:explain asks for a model of such a name.
+    if (status == 404 or path.endswith(":explain")) and (served := unknown(path)) is not None:
+        status, message, error_type, kept = 404, served, ERROR_TYPES[404], {}
     return _render(RequestError(status, message, error_type=error_type), kept)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from api.body import DuplicateNameError, overview, parse_object
+from api.body import DuplicateNameError, NotAnObjectError, overview, parse_object
 from api.error_forms import RequestError, quoted
 
 if TYPE_CHECKING:
-    from api.apis.query import Bounds, Query, Route
+    from api.apis.query import Bounds, Finished, Forward, Query, Route
 
 #: Bytes from which a body is large. Its values take up to thirty times as much while it is read.
 LARGE = 32_768
@@ -22,16 +22,20 @@ MOST_MEMBERS, MOST_BESIDE = 1024, 65_536
 _large_bodies = threading.Lock()
 
 
-def read_query(route: Route, bounds: Bounds, data: bytes, arguments: dict[str, str]) -> Query:
+def read_query(route: Route, bounds: Bounds, data: bytes, arguments: dict[str, str]) -> Query | Forward | Finished:
     """Return what the body asks for; raises ``RequestError``. ``arguments``: those of the route's path."""
     try:
         body = parse_object(data)
     except DuplicateNameError as problem:
         raise RequestError(route.duplicate_status(problem.names), problem.message) from problem
+    except NotAnObjectError as problem:
+        raise RequestError(route.no_object_status, problem.message) from problem
     return route.read(body, bounds, **arguments)
 
 
-def read_large_query(route: Route, bounds: Bounds, data: bytes, arguments: dict[str, str]) -> Query:
+def read_large_query(
+    route: Route, bounds: Bounds, data: bytes, arguments: dict[str, str]
+) -> Query | Forward | Finished:
     """Do the same for a body of ``LARGE`` bytes or more, when it is its turn."""
     with _large_bodies:
         try:

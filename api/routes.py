@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from api import auth, cors, errors, operations, root, serve, timing
+from api import auth, cors, errors, info, models, ollama_routes, operations, root, serve, timing
 from api.apis.table import ROUTES
+from api.documents import pages
 from api.finished import FinishedResponse
 from api.request_id import request_id
+from config import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Flask, Response
 
-    from batching import Batcher, BatchKey
+    from api.apis.about import About
     from config import Settings
     from instrumentation.metrics import Metrics
 
@@ -25,8 +27,8 @@ def register(
     app: Flask,
     *,
     settings: Settings,
-    batcher: Batcher,
-    cannot: Callable[[BatchKey], str | None],
+    engine: serve.Engine,
+    about: Callable[[], About],
     readiness: operations.KnowsReadiness,
     metrics: Metrics,
     is_draining: Callable[[], bool],
@@ -37,7 +39,11 @@ def register(
     operations.register_metrics(app, metrics)
     cors.register(app, settings.cors_allow_origin)
     auth.register(app, settings.api_key)
-    app.register_blueprint(serve.blueprint(ROUTES, batcher, cannot, metrics, settings))
+    app.register_blueprint(serve.blueprint(ROUTES, engine, settings))
+    app.register_blueprint(models.blueprint(about))
+    app.register_blueprint(info.blueprint(about, settings.max_concurrent_requests))
+    app.register_blueprint(ollama_routes.blueprint(about))
+    pages.register(app, __version__)
     app.register_blueprint(operations.health_blueprint(readiness, is_draining))
     app.register_blueprint(root.blueprint(readiness, is_draining))
     app.after_request(_identify)

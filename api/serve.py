@@ -4,80 +4,129 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from flask import Blueprint, Response, request
 
-from api.apis.query import Bounds, Route
+from api.apis.query import Bounds, Forward, Query, Route
 from api.body import read_body
 from api.environ import IS_GONE, STARTED
 from api.error_forms import RequestError, quoted
 from api.finished import FinishedResponse
+from api.held_refusals import SOONEST, HeldRefusals
 from api.member_watch import MOST_VALUES, MemberWatch
 from api.reading import LARGE, read_large_query, read_query
 from api.request_id import request_id
-from batching import Call, ProxyError, RequestReport
+from batching import Call, ProxyError, RequestReport, Task
+from batching.errors import ShuttingDown, UpstreamProtocolError
+from formats.floats import as_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from batching import Batcher, BatchKey, Observer
+    from batching import Batcher, BatchKey, Item, Observer
+    from batching.outcomes import Result
     from config import Settings
 
 log = logging.getLogger(__name__)
 
 #: Header by which a client may shorten the time it is willing to wait.
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+_QUOTE = ord('"')
+#: Tasks whose items are texts or lists of token ids.
+_OF_INPUTS = frozenset({Task.EMBED, Task.EMBED_ALL, Task.EMBED_SPARSE})
+_decode: Callable[[bytes], Sequence[Any]] = msgspec.json.Decoder().decode
 
 
-def blueprint(
-    routes: Iterable[Route],
-    batcher: Batcher,
-    cannot: Callable[[BatchKey], str | None],
-    observer: Observer,
-    settings: Settings,
-) -> Blueprint:
-    """Return the batched routes. ``cannot`` says why no upstream can do what a key asks for, or None."""
+class Engine(NamedTuple):
+    """What requests are served with."""
+
+    batcher: Batcher
+    #: Returns the key under which the upstreams do it; raises ``Unsupported``.
+    fit: Callable[[BatchKey, Sequence[Item]], BatchKey]
+    #: What one request may ask for at present.
+    bounds: Callable[[], Bounds]
+    carry_out: Callable[[Forward, dict[str, Any], float, str], Response]
+    observer: Observer
+    #: Counts a request whose inputs are token ids, by its route.
+    count_token_ids: Callable[[str], None]
+
+
+def blueprint(routes: Iterable[Route], engine: Engine, settings: Settings) -> Blueprint:
+    """Return the routes that are asked by POST."""
     views = Blueprint("batched", __name__)
-    watch = MemberWatch()
+    shared = _Shared(settings)
     for route in routes:
-        view = _view(route, batcher, cannot, observer, settings, watch=watch)
-        views.add_url_rule(route.path, endpoint=route.path.replace(".", "_"), view_func=view, methods=["POST"])
+        endpoint = route.path.replace(".", "_")
+        views.add_url_rule(route.path, endpoint=endpoint, view_func=_view(route, engine, shared), methods=["POST"])
     return views
 
 
-def _view(
-    route: Route,
-    batcher: Batcher,
-    cannot: Callable[[BatchKey], str | None],
-    observer: Observer,
-    settings: Settings,
-    *,
-    watch: MemberWatch,
-) -> Callable[..., Response]:
-    payload_limit, bounds = settings.payload_limit, Bounds(settings.max_client_batch_size)
-    request_timeout = settings.request_timeout
+class _Shared:
+    """What the views share: limits, and what is known of all requests. Any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.payload_limit = settings.payload_limit
+        self.request_timeout = settings.request_timeout
+        self.watch = MemberWatch()
+        self.held = HeldRefusals()
+        self.token_ids_were_told = False
+
+
+def _view(route: Route, engine: Engine, shared: _Shared) -> Callable[..., Response]:
+    payload_limit, most_seconds = shared.payload_limit, shared.request_timeout
+    batcher, fit, get_bounds, carry_out, observer, count_token_ids = engine
+    takes_base64, any_type = route.takes_base64, route.any_type
 
     def view(**arguments: str) -> Response:
         environ = request.environ
         began: float = environ[STARTED]
-        data = read_body(environ, payload_limit)
-        query = (read_query if len(data) < LARGE else read_large_query)(route, bounds, data, arguments)
+        data = read_body(environ, payload_limit, any_type=any_type)
+        query = (read_query if len(data) < LARGE else read_large_query)(route, get_bounds(), data, arguments)
         del data  # the items are in the query, and a call may wait long
+        deadline = began + _time_limit(environ, most_seconds, route)
+        if not isinstance(query, Query):
+            if isinstance(query, Forward):
+                return carry_out(query, environ, deadline, route.path)
+            return FinishedResponse(query.body, _plain_headers(request_id(environ)))
+        if query.has_token_ids:
+            count_token_ids(route.path)
+            _warn_of_token_ids(shared)
         if more := query.key.options.more:
-            _warn_of(watch.see(more))
-        if (reason := cannot(query.key)) is not None:
-            raise RequestError(422, reason)
-        call = Call(query.items, query.key, began + _time_limit(environ, request_timeout), environ.get(IS_GONE))
+            _warn_of(shared.watch.see(more))
         try:
+            call = Call(query.items, fit(query.key, query.items), deadline, environ.get(IS_GONE))
             batcher.ask(call)
+            if not takes_base64 and _are_packed(call):
+                call.results = _as_numbers(call.results)
+            body = query.answer(call)
         except ProxyError as error:
             observer.on_request(RequestReport(route.path, len(query.items), error.outcome))
+            if error.status == 503 and not isinstance(error, ShuttingDown):
+                shared.held.hold(SOONEST - (time.monotonic() - began))
             raise
         observer.on_request(RequestReport(route.path, len(query.items), "ok"))
-        return FinishedResponse(query.answer(call), _headers(call, began, request_id(environ)))
+        return FinishedResponse(body, _headers(call, began, request_id(environ)))
 
     return view
+
+
+def _are_packed(call: Call) -> bool:
+    """Whether its results are vectors, and some of them base64."""
+    if call.key.task is not Task.EMBED:
+        return False
+    results = call.results
+    if len(results) == 1:
+        return results[0][0] == _QUOTE
+    return any(result[0] == _QUOTE for result in results)
+
+
+def _as_numbers(results: Sequence[Result]) -> list[Result]:
+    try:
+        return [as_numbers(result) for result in results]
+    except ValueError as problem:
+        raise UpstreamProtocolError(f"the upstream answered a vector that is no JSON: {problem}") from problem
 
 
 def _warn_of(names: list[str]) -> None:
@@ -92,8 +141,21 @@ def _warn_of(names: list[str]) -> None:
         )
 
 
-def _time_limit(environ: dict[str, Any], most: float) -> float:
+def _warn_of_token_ids(shared: _Shared) -> None:
+    """Say once that ids of another vocabulary are answered with vectors that mean nothing."""
+    if not shared.token_ids_were_told:
+        shared.token_ids_were_told = True
+        log.warning(
+            "a client sends token ids instead of texts. They mean something only in the vocabulary of the upstream's "
+            "own model; LangChain's OpenAI class sends OpenAI's unless it is told check_embedding_ctx_length=False"
+        )
+
+
+def _time_limit(environ: dict[str, Any], most: float, route: Route) -> float:
     """Return how many seconds this client waits: the service's time-out, or less if the client says so."""
+    for header, unit in route.deadline_headers:
+        if (told := environ.get(header)) is not None:
+            most = min(most, _seconds(told, unit, most))
     asked = environ.get("HTTP_X_REQUEST_TIMEOUT_MS")
     if asked is None:
         return most
@@ -103,14 +165,41 @@ def _time_limit(environ: dict[str, Any], most: float) -> float:
     return min(most, int(digits[:10]) / 1000)
 
 
+def _seconds(told: str, unit: float, otherwise: float) -> float:
+    """Return the seconds that an SDK's own header tells; ``otherwise`` where it is no number above 0."""
+    try:
+        value = float(told) * unit
+    except ValueError:
+        return otherwise
+    return value if value > 0 else otherwise  # not NaN either
+
+
+def _plain_headers(identity: str) -> list[tuple[str, str]]:
+    return [("Content-Type", "application/json"), ("X-Request-Id", identity)]
+
+
 def _headers(call: Call, began: float, identity: str) -> list[tuple[str, str]]:
-    """Tell how the call was batched, and TEI's times, in milliseconds."""
-    return [
+    """Tell how the call was batched, and what TEI tells: times in milliseconds, characters, tokens if counted."""
+    total = f"{(time.monotonic() - began) * 1000:.1f}"
+    told = [
         ("Content-Type", "application/json"),
         ("X-Request-Id", identity),
         ("X-Batch-Size", str(call.batch_size)),
         ("X-Batch-Reason", call.reason),
         ("X-Queue-Time", f"{call.queue_delay * 1000:.1f}"),
         ("X-Inference-Time", f"{call.inference_time * 1000:.1f}"),
-        ("X-Total-Time", f"{(time.monotonic() - began) * 1000:.1f}"),
+        ("X-Total-Time", total),
+        ("X-Compute-Time", total),
     ]
+    if call.key.task in _OF_INPUTS:
+        told.append(("X-Compute-Characters", str(_characters(call.items))))
+    if call.tokens is not None:
+        told.append(("X-Compute-Tokens", str(call.tokens)))
+    return told
+
+
+def _characters(items: Sequence[Item]) -> int:
+    """Return the characters of all texts; a token id counts as one."""
+    if len(items) == 1:
+        return len(_decode(items[0]))
+    return sum([len(_decode(item)) for item in items])

@@ -21,6 +21,9 @@ MAX_TOKEN_ID = 2**32 - 1
 #: Bytes of all options together: they are kept with each batch key, and stand in each upstream call.
 MAX_OPTION_BYTES = 4096
 
+#: Characters of a model's name, which is a part of the batch key.
+_MOST_MODEL = 1000
+
 _NULL = "must not be null"
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
@@ -47,6 +50,10 @@ class Inputs(fields.Field[Any]):
         if type(value[0]) is int:
             return [self._tokens(value)], False
         return self._many(value), True
+
+    def count(self, value: Any) -> int:
+        """Return how many items a value of the right type holds; 1 for any other."""
+        return len(value) if isinstance(value, list) and value and type(value[0]) is not int else 1
 
     def _without_any(self, attr: str | None) -> Exception:
         """Return what is raised for an empty list."""
@@ -111,8 +118,25 @@ class Text(fields.String):
     default_error_messages = {"null": _NULL, "invalid": "must be a text"}
 
 
-class EmbedOptionsSchema(Schema):
-    """The options of an embedding beside its inputs, under TEI's names.
+class ModelName(Text):
+    """The name of a model, with a limit and without half of a surrogate pair. An empty one names no model."""
+
+    default_error_messages = {"long": "must have 1000 characters at most", "surrogate": HALF_A_PAIR}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        name: str = super()._deserialize(value, attr, data, **kwargs)
+        if len(name) > _MOST_MODEL:
+            raise self.make_error("long")
+        if not name.isascii():
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise self.make_error("surrogate") from None
+        return name
+
+
+class TruncationSchema(Schema):
+    """How a text that is too long is cut, under TEI's names.
 
     Unknown members are kept: they may mean something to the upstream, so they join the batch key.
     """
@@ -120,11 +144,16 @@ class EmbedOptionsSchema(Schema):
     class Meta:
         unknown = INCLUDE
 
-    normalize = StrictBoolean()
     truncate = StrictBoolean(allow_none=True)
     truncation_direction = Text(
         validate=validate.OneOf(["Left", "Right", "left", "right"], error="must be Left or Right")
     )
+
+
+class EmbedOptionsSchema(TruncationSchema):
+    """The options of an embedding beside its inputs, under TEI's names."""
+
+    normalize = StrictBoolean()
     prompt_name = Text(allow_none=True)
     dimensions = StrictInteger(
         allow_none=True, validate=validate.Range(min=1, max=1_000_000, error="must be between 1 and 1000000")
@@ -136,6 +165,10 @@ _OPTIONS = frozenset(EmbedOptionsSchema().fields)
 #: user for the provider's monitoring of abuse; its SDKs send it, TEI and vLLM read over it, and as a part of the key it
 #: would put the requests of each user into a lane of their own.
 WITHOUT_EFFECT = frozenset({"user"})
+#: What holds where an option is not given, for those of which that is the same everywhere.
+_DEFAULTS = {"normalize": True, "truncation_direction": "right", "raw_scores": False}
+#: Objects of options of the Hugging Face API, which its clients send empty; TEI reads over them.
+_EMPTIED = frozenset({"parameters", "options"})
 #: The key of a body without options.
 PLAIN = BatchKey(Task.EMBED)
 
@@ -146,6 +179,8 @@ class Loader:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._inputs = {name: field for name, field in schema.fields.items() if isinstance(field, Inputs)}
+        required = {name for name, field in schema.fields.items() if field.required}
+        self._alone = {name: field for name, field in self._inputs.items() if required <= {name}}
 
     def load(self, body: dict[str, Any], most: int) -> dict[str, Any]:
         """Return the checked members, with ``most`` items at most.
@@ -156,12 +191,12 @@ class Loader:
         try:
             if len(body) == 1:
                 name, value = next(iter(body.items()))
-                if (field := self._inputs.get(name)) is not None:
+                if (field := self._alone.get(name)) is not None:
                     if isinstance(value, list):
-                        _check_count(value, most)
+                        check_count(field.count(value), most)
                     return {name: _load_one(field, name, value, body)}
-            for name in self._inputs:
-                _check_count(body.get(name), most)
+            for name, field in self._inputs.items():
+                check_count(field.count(body.get(name)), most)
             if len(body) > MAX_OPTION_BYTES // 4:  # none takes less than `"":0,`
                 raise _too_long(next(reversed(body)))
             members: dict[str, Any] = self._schema.load(body)
@@ -170,9 +205,10 @@ class Loader:
         return members
 
 
-def _check_count(value: Any, most: int) -> None:
-    if isinstance(value, list) and len(value) > most and type(value[0]) is not int:  # else it is one item
-        message = f"batch size {len(value)} > maximum allowed batch size {most}"
+def check_count(count: int, most: int) -> None:
+    """Raise TEI's refusal of more than ``most`` items."""
+    if count > most:
+        message = f"batch size {count} > maximum allowed batch size {most}"
         raise RequestError(422, message)
 
 
@@ -181,22 +217,47 @@ def embed_key(options: dict[str, Any], ignored: Container[str] = WITHOUT_EFFECT)
 
     ``ignored``: names of members that the upstream is known to read over, if they are none of TEI's options.
     """
+    return tei_key(Task.EMBED, options, _OPTIONS, ignored)
+
+
+def tei_key(task: Task, options: dict[str, Any], known: Container[str], ignored: Container[str]) -> BatchKey:
+    """Return the batch key of a task. ``known``: the names among ``options`` that were checked as fields of `Options`.
+
+    Members that are neither known nor ignored join the key as TEI's own.
+    """
     if "truncation_direction" in options:
         options["truncation_direction"] = options["truncation_direction"].lower()
-    known: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     more, size = [], -1
     for name, value in options.items():
-        if _is_default(name, value):
+        if _is_default(name, value, known):
             continue
         encoded = _option(name, value)
         size += len(_option(name, name)) + len(encoded) + 2
         if size > MAX_OPTION_BYTES:
             raise _too_long(name)
-        if name in _OPTIONS:
-            known[name] = value
+        if name in known:
+            given[name] = value
         elif name not in ignored:
             more.append((name, encoded))
-    return BatchKey(Task.EMBED, Options(**known, more=tuple(sorted(more)))) if known or more else PLAIN
+    if not (given or more):
+        return PLAIN if task is Task.EMBED else BatchKey(task)
+    return BatchKey(task, Options(**given, more=tuple(sorted(more)), family="tei" if more else ""))
+
+
+def further(members: dict[str, Any]) -> tuple[tuple[str, bytes], ...]:
+    """Return members that an API does not know as ``Options.more`` holds them; raises ``RequestError``.
+
+    They are an error where they take more than ``MAX_OPTION_BYTES`` together.
+    """
+    more, size = [], -1
+    for name, value in members.items():
+        encoded = _option(name, value)
+        size += len(_option(name, name)) + len(encoded) + 2
+        if size > MAX_OPTION_BYTES:
+            raise _too_long(name)
+        more.append((name, encoded))
+    return tuple(sorted(more))
 
 
 def _option(name: str, value: Any) -> bytes:
@@ -212,18 +273,15 @@ def _named(name: str) -> str:
     return name if name in _OPTIONS else quoted(name)
 
 
-def _too_long(name: str) -> RequestError:
-    return RequestError(
-        422, f"{_named(name)}: with it, the options beside the inputs take more than {MAX_OPTION_BYTES} bytes"
-    )
+def _too_long(name: str) -> WrongFieldsError:
+    said = f"with it, the options beside the inputs take more than {MAX_OPTION_BYTES} bytes"
+    return WrongFieldsError([(_named(name), said)])
 
 
-def _is_default(name: str, value: Any) -> bool:
-    return (
-        (name == "normalize" and value is True)
-        or (name == "truncation_direction" and value == "right")
-        or (value is None and name in _OPTIONS)
-    )
+def _is_default(name: str, value: Any, known: Container[str]) -> bool:
+    if name in known:
+        return value is None or (name in _DEFAULTS and value == _DEFAULTS[name])
+    return name in _EMPTIED and (value is None or value == {})
 
 
 def _load_one(field: fields.Field[Any], name: str, value: Any, body: dict[str, Any]) -> Any:

@@ -25,6 +25,10 @@ class NativeApi:
     """Its errors are also those of paths that belong to no API."""
 
     prefixes: tuple[str, ...] = ("",)
+    suffixes: tuple[str, ...] = ()
+
+    def status(self, error: ProxyError) -> int:
+        return error.status
 
     def error(self, error: ProxyError, identity: str) -> bytes:
         return error_body(error.message, error.error_type, identity)

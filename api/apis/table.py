@@ -4,40 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.apis import native, tei
-from api.apis.fields import EmbedOptionsSchema, Loader
-from api.apis.query import Api, Body, Bounds, Query, Route
-from api.apis.wrong_fields import WrongFieldsError
-from api.error_forms import RequestError
+from api.apis import cohere, embed, kserve, native, ollama, openai, openai_errors, tei, tei_routes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from api.apis.query import Api, Route
 
-class EmbedSchema(EmbedOptionsSchema, tei.TeiInputsSchema, native.NativeInputSchema):
-    """``POST /embed``: TEI's body, and the short form with ``input``. Errors name the last base's fields first."""
+ROUTES: Sequence[Route] = (
+    *embed.ROUTES,
+    *tei_routes.ROUTES,
+    *openai.ROUTES,
+    *kserve.ROUTES,
+    *ollama.ROUTES,
+    *cohere.ROUTES,
+)
 
-
-_embed = Loader(EmbedSchema())
-
-
-def read_embed(body: Body, bounds: Bounds) -> Query:
-    """Read the body of ``/embed``, which two APIs share; raises ``RequestError``."""
-    try:
-        members = _embed.load(body, bounds.items)
-        if ("input" in members) == ("inputs" in members):
-            raise RequestError(422, "give either `input` or `inputs`")
-        return tei.query(members) if "inputs" in members else native.query(members)
-    except WrongFieldsError as problem:
-        raise (tei.refusal(problem) if "inputs" in body else problem) from problem.__cause__
-
-
-ROUTES: Sequence[Route] = (Route("/embed", read_embed, EmbedSchema, tei.duplicate_status),)
-
-APIS: Sequence[Api] = (native.NativeApi(), tei.TeiApi())
+APIS: Sequence[Api] = (
+    native.NativeApi(),
+    tei.TeiApi(),
+    openai_errors.OpenAiApi(),
+    kserve.KServeApi(),
+    ollama.OllamaApi(),
+    cohere.CohereApi(),
+)
 
 
 def api_of(path: str) -> Api:
-    """Return the API whose prefix is the longest that the path begins with."""
+    """Return the API of a path: the one that its end tells, else the one with the longest prefix it begins with."""
+    for api in APIS:
+        if api.suffixes and path.endswith(api.suffixes):
+            return api
     matches = [(len(prefix), at) for at, api in enumerate(APIS) for prefix in api.prefixes if path.startswith(prefix)]
     return APIS[max(matches)[1]]
+
+
+def unknown(path: str) -> str | None:
+    """Say of an unknown path what is served instead; None where nothing comes near it."""
+    return kserve.not_found(path)

@@ -1,4 +1,4 @@
-"""The API key guards everything but health and metrics."""
+"""The API key guards everything but health, metrics and documents, and stands in one of three headers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,31 @@ def guarded(edge_with: Callable[..., AbstractContextManager[Edge]]) -> Iterator[
         yield edge
 
 
-def test_the_right_key_opens(guarded: Edge) -> None:
-    assert guarded.post({"input": "a"}, {"Authorization": f"Bearer {KEY}"}).status_code == 200
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": f"Bearer {KEY}"},
+        {"api-key": KEY},
+        {"x-api-key": KEY},
+        {"Authorization": "", "api-key": KEY},
+        {"Authorization": "Bearer none", "x-api-key": KEY},
+        {"Authorization": f"Bearer {KEY}", "api-key": KEY},
+        {"Authorization": f"Bearer {KEY}", "api-key": "none", "x-api-key": "none"},
+    ],
+)
+def test_the_right_key_in_any_of_three_headers_opens(guarded: Edge, headers: dict[str, str]) -> None:
+    assert guarded.post({"input": "a"}, headers).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["api-key", "x-api-key"])
+@pytest.mark.parametrize("value", ["", f"Bearer {KEY}", f" {KEY}x", KEY.upper(), f"{KEY},{KEY}", "é"])
+def test_a_header_for_the_key_alone_holds_nothing_else(guarded: Edge, name: str, value: str) -> None:
+    assert KEY not in refused(guarded.post({"input": "a"}, {name: value}), 401, "Unauthorized")
+
+
+@pytest.mark.parametrize("name", ["key", "x-key", "apikey", "x-goog-api-key", "proxy-authorization"])
+def test_other_headers_hold_no_key(guarded: Edge, name: str) -> None:
+    refused(guarded.post({"input": "a"}, {name: KEY}), 401, "Unauthorized")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +87,15 @@ def test_only_looking_is_open(guarded: Edge, path: str, method: str) -> None:
     refused(guarded.client.open(path, method=method), 401, "Unauthorized")
 
 
-@pytest.mark.parametrize("path", ["//health", "/health/", "/health;x", "//embed"])
+@pytest.mark.parametrize("path", ["/docs", "/docs/", "/docs/index.html", "/openapi.json"])
+def test_documents_need_no_key(guarded: Edge, path: str) -> None:
+    assert guarded.client.get(path).status_code != 401
+    refused(guarded.client.post(path), 401, "Unauthorized")
+
+
+@pytest.mark.parametrize(
+    "path", ["//health", "/health/", "/health;x", "//embed", "/docsx", "//docs/", "/openapi.json/"]
+)
 def test_paths_that_look_like_health_are_not_open(guarded: Edge, path: str) -> None:
     refused(guarded.client.get("/", environ_overrides={"PATH_INFO": path}), 401, "Unauthorized")
 

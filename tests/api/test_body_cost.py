@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api.apis.embed import read_embed
 from api.apis.query import Bounds
-from api.apis.table import read_embed
 from api.body import overview, parse_object
 from api.error_forms import RequestError
 

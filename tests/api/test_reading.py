@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from api.apis.embed import EmbedSchema
 from api.apis.query import Bounds, Query, Route
-from api.apis.table import EmbedSchema
 from api.error_forms import RequestError
 from api.reading import LARGE, MOST_BESIDE, MOST_MEMBERS, read_large_query, read_query
 from batching import BatchKey, Task

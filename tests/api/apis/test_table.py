@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from api.apis.embed import read_embed
 from api.apis.fields import MAX_OPTION_BYTES, MAX_TOKEN_ID, embed_key
 from api.apis.native import NativeApi
+from api.apis.openai_errors import OpenAiApi
 from api.apis.query import Bounds, Query
-from api.apis.table import ROUTES, api_of, read_embed
+from api.apis.table import ROUTES, api_of
 from api.apis.tei import TeiApi
 from api.error_forms import RequestError
 from batching import BatchKey, Call, Options, Task
@@ -50,14 +52,14 @@ def refusal(body: dict[str, object], status: int = 422, error_type: str = "") ->
         ({"prompt_name": "query"}, Options(prompt_name="query")),
         ({"prompt_name": ""}, Options(prompt_name="")),
         ({"dimensions": 64}, Options(dimensions=64)),
-        ({"model": "m"}, Options(more=(("model", b'"m"'),))),
-        ({"users": {"b": [1, None], "a": 0.5}}, Options(more=(("users", b'{"a":0.5,"b":[1,null]}'),))),
-        ({"unknown": None}, Options(more=(("unknown", b"null"),))),
-        ({"": 1}, Options(more=(("", b"1"),))),
-        ({"x": "ü\n"}, Options(more=(("x", '"ü\\n"'.encode()),))),
-        ({"x": 10**30}, Options(more=(("x", b"1000000000000000000000000000000"),))),
-        ({"z": 1, "a": 2, "normalize": False}, Options(normalize=False, more=(("a", b"2"), ("z", b"1")))),
-        ({"more": 1, "options": 2}, Options(more=(("more", b"1"), ("options", b"2")))),
+        ({"model": "m"}, Options(more=(("model", b'"m"'),), family="tei")),
+        ({"users": {"b": [1, None], "a": 0.5}}, Options(more=(("users", b'{"a":0.5,"b":[1,null]}'),), family="tei")),
+        ({"unknown": None}, Options(more=(("unknown", b"null"),), family="tei")),
+        ({"": 1}, Options(more=(("", b"1"),), family="tei")),
+        ({"x": "ü\n"}, Options(more=(("x", '"ü\\n"'.encode()),), family="tei")),
+        ({"x": 10**30}, Options(more=(("x", b"1000000000000000000000000000000"),), family="tei")),
+        ({"z": 1, "a": 2, "normalize": False}, Options(normalize=False, more=(("a", b"2"), ("z", b"1")), family="tei")),
+        ({"more": 1, "options": 2}, Options(more=(("more", b"1"), ("options", b"2")), family="tei")),
     ],
 )
 def test_every_option_that_may_change_the_result_joins_the_key(members: dict[str, object], expected: Options) -> None:
@@ -85,7 +87,8 @@ def test_options_that_say_what_holds_anyway_share_the_plain_key(members: dict[st
 def test_a_member_that_the_upstream_is_known_to_read_over_is_no_part_of_the_key() -> None:
     assert embed_key({"user": "u", "request_id": 1, "x": 2}) == embed_key({"request_id": 1, "x": 2})
     assert embed_key({"request_id": 1, "normalize": True}, ignored={"request_id"}) == BatchKey(Task.EMBED)
-    assert embed_key({"request_id": 1, "x": 2}, ignored={"request_id"}).options == Options(more=(("x", b"2"),))
+    expected = Options(more=(("x", b"2"),), family="tei")
+    assert embed_key({"request_id": 1, "x": 2}, ignored={"request_id"}).options == expected
 
 
 def test_the_order_of_options_does_not_matter() -> None:
@@ -114,7 +117,7 @@ def test_the_body_says_in_which_form_the_answer_is_due(body: dict[str, object], 
 
 
 @pytest.mark.parametrize(
-    ("path", "api"), [("/embed", TeiApi), ("/embed/x", TeiApi), ("/", NativeApi), ("", NativeApi), ("/v1/x", NativeApi)]
+    ("path", "api"), [("/embed", TeiApi), ("/embed/x", TeiApi), ("/", NativeApi), ("", NativeApi), ("/v1/x", OpenAiApi)]
 )
 def test_errors_take_the_form_of_the_api_that_the_path_belongs_to(path: str, api: type) -> None:
     assert isinstance(api_of(path), api)
