@@ -147,11 +147,9 @@ class Call:
 
     def count(self, tokens: Sequence[int], outcomes: Sequence[object]) -> None:
         """Count the tokens of items that have a result now: each item's share, and what became of the item."""
-        if len(tokens) == 1 == len(self.items):  # nearly always
-            self.tokens = tokens[0]
-            return
-        come = sum(share for share, of in zip(tokens, outcomes, strict=True) if isinstance(of, bytes))
-        self.tokens = come + (self.tokens or 0)
+        for share, of in zip(tokens, outcomes, strict=True):
+            if isinstance(of, bytes):
+                self.tokens = share + (self.tokens or 0)
 
     def record(self, batch: Batch, now: float) -> None:
         """Note the batch that ended the call, for the response headers."""

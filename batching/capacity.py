@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from batching.errors import ProxyError
 
 
+#: Bytes of a batch where no upstream is known to take less.
+UNLIMITED_BYTES = 1 << 62
+
+
 class Slots(NamedTuple):
     """Batches that may be in flight beside the others, from a moment on the engine's clock."""
 
@@ -31,18 +35,22 @@ class Outage(NamedTuple):
 
 
 class Capacity:
-    """How many batches may be in flight, how many items over all of them, and how many in one.
+    """How many batches may be in flight, how many items over all of them, and how many items and bytes in one.
 
     Any thread may change it; a change calls the listener on that thread, which takes the queue's lock. Reading takes
     no lock: each figure is replaced as a whole.
     """
 
-    def __init__(self, *, batches: int, batch_size: int, items: int = 1_000_000) -> None:
+    def __init__(
+        self, *, batches: int, batch_size: int, items: int = 1_000_000, batch_bytes: int = UNLIMITED_BYTES
+    ) -> None:
         #: Batches that may be in flight at any moment, and slots that open later: replaced together.
         self._slots: tuple[int, tuple[Slots, ...]] = batches, ()
         #: Items in one batch, now and outside of an outage: during one, a single item tries the upstream.
         self.batch_size = self.full_batch_size = batch_size
         self.outage: Outage | None = None
+        #: Bytes of the items in one batch, beside the bound in ``Limits``; a single item may have more.
+        self.batch_bytes = batch_bytes
         #: Items in flight over all batches (the upstreams' permits).
         self.items = items
         self._listener: Callable[[], None] | None = None
@@ -50,7 +58,8 @@ class Capacity:
     def __repr__(self) -> str:
         steady, openings = self._slots
         later = "".join(f" +{slots.batches} at {slots.start:.3f}" for slots in openings)
-        return f"<Capacity {steady} batches{later}, {self.batch_size} items each, {self.items} in all>"
+        most = "" if self.batch_bytes == UNLIMITED_BYTES else f" and {self.batch_bytes} bytes"
+        return f"<Capacity {steady} batches{later}, {self.batch_size} items{most} each, {self.items} in all>"
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after each change; the queue is the one listener there is."""
@@ -63,12 +72,13 @@ class Capacity:
         outage: Outage | None = None,
         batch_size: int | None = None,
         items: int | None = None,
+        batch_bytes: int | None = None,
     ) -> None:
         """Replace the figures given, and tell the listener if that changed any.
 
         ``outage`` goes with the slots: where these are given without it, some upstream takes batches.
         """
-        before = self._slots, self.batch_size, self.items, self.outage
+        before = self._figures
         if slots is not None:
             steady = sum(each.batches for each in slots if each.start == NOW)
             self._slots = steady, tuple(sorted(each for each in slots if each.start != NOW and each.batches))
@@ -77,9 +87,15 @@ class Capacity:
             self.full_batch_size = batch_size
         if items is not None:
             self.items = items
+        if batch_bytes is not None:
+            self.batch_bytes = batch_bytes
         self.batch_size = self.full_batch_size if self.outage is None else 1
-        if self._listener is not None and before != (self._slots, self.batch_size, self.items, self.outage):
+        if self._listener is not None and before != self._figures:
             self._listener()
+
+    @property
+    def _figures(self) -> tuple[object, ...]:
+        return self._slots, self.batch_size, self.items, self.batch_bytes, self.outage
 
     @property
     def is_steady(self) -> bool:

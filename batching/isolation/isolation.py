@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from batching.budget import Budget
-from batching.errors import InputsInDoubt, UpstreamFailed, UpstreamPaused, UpstreamRejected
+from batching.errors import DeadlineExceeded, InputsInDoubt, UpstreamFailed, UpstreamPaused, UpstreamRejected
 from batching.isolation.evidence import Record
 from batching.isolation.search import FAILED, Resources, Search, check, told
 from batching.isolation.verdicts import Verdicts
@@ -66,38 +66,45 @@ class Isolation:
 
         ``deliver`` is called with the results of each group of a search as they come, so that calls without a bad input
         do not wait for the search to end. A suspect is an extra call that spends from the budget; the budget gets it
-        back if the upstream takes the input, or if the suspect goes back to the queue.
+        back if the upstream takes the input, or if the suspect goes back to the queue. An input that rides alone only
+        for its length is an ordinary call.
         """
         count = len(batch.items)
-        if batch.is_suspect and not self._budget.spend():
+        is_extra = batch.is_suspect and not self.verdicts.is_long(batch.key, batch.items[0])
+        if is_extra and not self._budget.spend():
             return Outcomes.failed(told(), count)
         try:
             answer = self._sender.send(batch)
         except UpstreamPaused as paused:
-            if batch.is_suspect:
+            if is_extra:
                 self._budget.give_back()  # it spends again when it is sent again
             return Outcomes.again(paused.answer, count, paused.retry_of)
         except InputsInDoubt as problem:
-            return self._resolve(batch, problem.bare(), deliver)
+            if isinstance(problem, UpstreamRejected) and problem.is_cut:
+                return _cut(batch, problem.bare())
+            return self._resolve(batch, problem.bare(), deliver, is_extra=is_extra)
         check(len(answer.results), count)
         self._record.succeeded(self._clock.now())
         if batch.is_suspect:
-            self._budget.give_back()
             self.verdicts.clear(batch.key, batch.items[0])
+        if is_extra:
+            self._budget.give_back()
         else:
             self._budget.earn()
+        if answer.tokens is not None:
+            batch.share_tokens(0, count, answer.tokens)
         if answer.bad:
             no_vector = UpstreamFailed("the upstream gave no vector for this input")
             return self._search(batch, no_vector, deliver).mend(answer)
         return Outcomes.results(answer.results, answer.source)
 
-    def _resolve(self, batch: Batch, problem: InputsInDoubt, deliver: Deliver) -> Outcomes:
+    def _resolve(self, batch: Batch, problem: InputsInDoubt, deliver: Deliver, *, is_extra: bool) -> Outcomes:
         """Find out which inputs of a batch are bad; ``problem`` is the upstream's answer to the whole of it.
 
         A batch that belongs to one client is not searched: that client's request fails in any case.
         """
         is_refusal = isinstance(problem, UpstreamRejected)
-        if is_refusal and not batch.is_suspect:
+        if is_refusal and not is_extra:
             self._budget.earn()
         if not is_refusal:
             self._record.failed()
@@ -105,6 +112,8 @@ class Isolation:
         if size == 1:
             remember = self.verdicts.refused if is_refusal else self.verdicts.failed
             remember(batch.key, batch.items[0], problem)
+            if batch.is_suspect and not is_extra:  # it says nothing about those that ride together
+                return Outcomes([problem.in_full()], problem)
         # A failure makes batches smaller, as a refusal does, though the upstream may be to blame: in a flood of bad
         # texts searches of large batches would run out of calls, and after an outage some hundred good items undo it.
         if all(part.call is batch.parts[0].call for part in batch.parts):
@@ -126,3 +135,9 @@ class Isolation:
     def _search(self, batch: Batch, problem: InputsInDoubt, deliver: Deliver) -> Search:
         resources = Resources(self._sender, self._clock, self._budget, self.verdicts, self._record)
         return Search(batch, problem, deliver, resources)
+
+
+def _cut(batch: Batch, problem: UpstreamRejected) -> Outcomes:
+    """Let all items of a batch that was too large as a whole ride in smaller ones; none of them is suspected."""
+    text = "the upstream takes only smaller calls, and no time was left to send this input again"
+    return Outcomes([Again(DeadlineExceeded(text))] * len(batch.items), problem)

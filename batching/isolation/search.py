@@ -149,6 +149,8 @@ class Search:
             self._of[group.start : group.stop] = [mixed] * group.size
             return
         self._source = self._source.completed_by(answer.source)
+        if answer.tokens is not None:
+            self._batch.share_tokens(group.start, group.stop, answer.tokens)
         start = 0
         for bad in [*sorted(answer.bad), group.size]:
             if results := answer.results[start:bad]:

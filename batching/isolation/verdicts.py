@@ -7,6 +7,9 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from batching.errors import UpstreamRejected
+from batching.isolation.long_inputs import LongInputs
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,14 +49,17 @@ class Verdicts:
         self._clock = clock
         self._record = record
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._long = LongInputs(clock)
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Verdicts on {len(self._known)} inputs>"
+        return f"<Verdicts on {len(self._known)} inputs{f', {self._long}' if self._long.known else ''}>"
 
     def refused(self, key: BatchKey, item: Item, refusal: InputsInDoubt) -> None:
         """Remember that the upstream refused this very input."""
         self._remember(key, item, refusal, VERDICT_TTL)
+        if isinstance(refusal, UpstreamRejected) and refusal.concerns_length:
+            self._long.refused(key, item)
 
     def failed(self, key: BatchKey, item: Item, failure: InputsInDoubt) -> None:
         """Remember that the upstream failed on this very input."""
@@ -64,22 +70,28 @@ class Verdicts:
         self._remember(key, item, None, VERDICT_TTL)
 
     def clear(self, key: BatchKey, item: Item) -> None:
-        """Forget what was held against this input: the upstream has taken it."""
+        """Forget what was held against this input: the upstream has taken it by itself."""
+        if self._long.known:
+            self._long.accepted(key, item)
         if self._known:
             with self._lock:
                 self._known.pop(_digest(key, item), None)
 
     def look_up(self, key: BatchKey, items: Sequence[Item]) -> tuple[InputsInDoubt | None, frozenset[int]]:
-        """Return the verdict on the first input that is known to be bad, and the positions of those suspected."""
-        if not self._known:  # nearly always, and this is on every request's path
+        """Return the verdict on the first input that is known to be bad, and the positions of those that ride alone.
+
+        These are under suspicion, or as long as one that was refused for its length.
+        """
+        if not self._known and not self._long.known:  # nearly always, and this is on every request's path
             return None, _NONE
+        long = self._long.are_long(key, items)
         suspects = set()
         with self._lock:
             now = self._clock.now()
             while self._known and next(iter(self._known.values())).until <= now:
                 self._known.popitem(last=False)
             if not self._known:
-                return None, _NONE
+                return None, long
             for position, item in enumerate(items):
                 known = self._known.get(_digest(key, item))
                 if known is None or known.until <= now:
@@ -88,7 +100,11 @@ class Verdicts:
                     suspects.add(position)
                 elif self._record.succeeded_near(known.made):
                     return known.verdict, _NONE
-        return None, frozenset(suspects)
+        return None, long | suspects
+
+    def is_long(self, key: BatchKey, item: Item) -> bool:
+        """Whether an input rides alone for its length, be it under suspicion or not."""
+        return bool(self._long.known) and bool(self._long.are_long(key, [item]))
 
     def _remember(self, key: BatchKey, item: Item, verdict: InputsInDoubt | None, ttl: float) -> None:
         digest = _digest(key, item)

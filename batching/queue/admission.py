@@ -36,10 +36,8 @@ class Admission:
         Raises ``Overloaded`` beyond the limits, ``ShuttingDown`` once closed, and what ``hopeless`` says.
         """
         count = len(call.items)
-        if self.is_closed:
-            raise ShuttingDown("the service is shutting down", retry_after=1)
-        if self.calls >= self._limits.max_calls:
-            raise Overloaded(f"{self.calls} requests are being served, no more are taken", retry_after=1)
+        if self.is_closed or self.calls >= self._limits.max_calls:
+            raise self._refusal()
         if self.queued_items + count > self._limits.max_queued_items:
             raise Overloaded(
                 f"{self.queued_items} inputs are waiting, {count} more would exceed the limit", retry_after=1
@@ -48,6 +46,24 @@ class Admission:
             raise hopeless
         self.calls += 1
         self.queued_items += count
+
+    def admit_guest(self) -> None:
+        """Count in a guest: a request that holds the place of a call and is not queued; ``guest_left`` ends it.
+
+        Raises ``Overloaded`` and ``ShuttingDown``.
+        """
+        if self.is_closed or self.calls >= self._limits.max_calls:
+            raise self._refusal()
+        self.calls += 1
+
+    def guest_left(self) -> None:
+        """Count a guest out."""
+        self.calls -= 1
+
+    def _refusal(self) -> ProxyError:
+        if self.is_closed:
+            return ShuttingDown("the service is shutting down", retry_after=1)
+        return Overloaded(f"{self.calls} requests are being served, no more are taken", retry_after=1)
 
     def hopeless(self, call: Call, now: float) -> ProxyError | None:
         """Return the error of a call that waits for the upstreams in vain; None if it may wait.

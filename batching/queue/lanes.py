@@ -87,7 +87,10 @@ class Lane:
         self.waiting += items
         self.waiting_bytes += size
         most = self.most_items if self.rejections.share else self._capacity.batch_size
-        self.is_full = self.waiting >= most or self.waiting_bytes >= self._limits.max_batch_bytes
+        total = self.waiting_bytes
+        self.is_full = (
+            self.waiting >= most or total >= self._limits.max_batch_bytes or total >= self._capacity.batch_bytes
+        )
 
     def append(self, call: Call) -> None:
         """Put a call that has just arrived behind the others."""
@@ -115,7 +118,7 @@ class Lane:
         similar length come first.
         """
         limits, most = self._limits, self.most_items
-        bounds = Bounds(most, limits.max_batch_bytes, limits.max_padded_bytes)
+        bounds = Bounds(most, min(limits.max_batch_bytes, self._capacity.batch_bytes), limits.max_padded_bytes)
         chooses = bounds.padded and len(self.calls) > 1 and (self.waiting > most or self.waiting_bytes > bounds.padded)
         return by_likeness(self.calls, now - limits.max_wait) if chooses else self.calls, bounds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batching import Capacity
-from batching.capacity import Outage, Slots
+from batching.capacity import UNLIMITED_BYTES, Outage, Slots
 from batching.clock import NEVER, NOW
 from batching.errors import NoUpstream
 
@@ -72,6 +72,8 @@ def test_a_change_replaces_the_figures_given_and_no_others() -> None:
         ({"slots": [Slots(7.0, 4)]}, True),
         ({"batch_size": 31}, True),
         ({"items": 101}, True),
+        ({"batch_bytes": UNLIMITED_BYTES}, False),
+        ({"batch_bytes": 1000}, True),
         ({"slots": [Slots(NOW, 3)], "batch_size": 31, "items": 99}, True),
     ],
     ids=str,
@@ -82,6 +84,15 @@ def test_the_listener_is_told_once_of_a_change_and_not_of_none(figures: dict[str
     capacity.on_change(lambda: told.append((capacity.batches(0.0), capacity.batch_size, capacity.items)))
     capacity.change(**figures)  # type: ignore[arg-type]
     assert told == ([(capacity.batches(0.0), capacity.batch_size, capacity.items)] if is_told else [])
+
+
+def test_the_bytes_of_a_batch_are_bounded_where_an_upstream_takes_less() -> None:
+    capacity = a_capacity()
+    assert capacity.batch_bytes == UNLIMITED_BYTES
+    capacity.change(batch_bytes=1000)
+    capacity.change(slots=[Slots(NOW, 1)], outage=OUTAGE)
+    assert (capacity.batch_bytes, capacity.full_batch_size) == (1000, 32)
+    assert repr(capacity) == "<Capacity 1 batches, 1 items and 1000 bytes each, 100 in all>"
 
 
 def test_a_pause_that_is_moved_is_a_change() -> None:

@@ -60,7 +60,7 @@ TROUBLES: dict[type[Form], dict[Trouble, tuple[int, RefusalKind, str]]] = {
     forms.LlamaForm: {
         Trouble.BAD_INPUT: (
             500,
-            SUSPICIOUS,
+            INPUTS,
             ("input (3002 tokens) is too large to process. increase the physical batch size (current batch size: 512)"),
         ),
         Trouble.REFUSED_INPUT: (400, INPUTS, '"input" must not be empty'),

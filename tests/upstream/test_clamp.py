@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from batching.capacity import Outage, Slots
+from batching import Batch
+from batching.capacity import UNLIMITED_BYTES, Outage, Slots
 from batching.clock import NEVER, NOW
-from batching.errors import NoUpstream
-from tests.support.fakes import capacity_of
-from upstream.clamp import UNLIMITED_ITEMS, Clamp, clamped
-from upstream.dialects.dialect import UpstreamInfo
+from batching.errors import NoUpstream, UpstreamError, UpstreamRejected
+from tests.support.fakes import KEY, capacity_of, items_of
+from upstream.clamp import MOST_LOGGED, UNLIMITED_ITEMS, Clamp, clamped
+from upstream.dialects.dialect import SizeLimit, UpstreamInfo
 
 NOTHING_TOLD = UpstreamInfo(None, None, None)
 
@@ -108,3 +111,94 @@ def test_the_queue_is_told_of_a_change() -> None:
     for info in (told(8, 20), told(8, 20), NOTHING_TOLD):
         clamp.told("a", info)
     assert changes == [(8, 20), (32, UNLIMITED_ITEMS)]
+
+
+# Tokens, and what refusals show
+
+
+@pytest.mark.parametrize(
+    ("setting", "said", "most"),
+    [
+        (0, [], UNLIMITED_BYTES),
+        (0, [None, 0], UNLIMITED_BYTES),
+        (100, [], 400),
+        (100, [50, None], 200),
+        (100, [200], 400),
+        (0, [300, 200], 800),
+    ],
+)
+def test_tokens_bound_the_bytes_of_a_batch(setting: int, said: list[int | None], most: int) -> None:
+    capacity = capacity_of()
+    clamp = Clamp(capacity, batch_size=32, batches=4, batch_tokens=setting)
+    for number, tokens in enumerate(said):
+        clamp.told(f"http://{number}", NOTHING_TOLD._replace(max_batch_tokens=tokens))
+    assert capacity.batch_bytes == most
+
+
+def test_a_clamp_that_has_heard_nothing_leaves_the_items_in_flight_alone() -> None:
+    capacity = capacity_of(max_inflight_items=64)
+    Clamp(capacity, batch_size=32, batches=4)
+    assert (capacity.batch_size, capacity.items) == (32, 64)
+
+
+def refused(*texts: str, **said: Any) -> tuple[Batch, UpstreamRejected]:
+    """Return a call of these texts and its refusal, by default for more than two items."""
+    batch = Batch(KEY, "full", 0.0)
+    batch.items = items_of(*texts)
+    said.setdefault("size", SizeLimit(of_items=True, most_items=2))
+    return batch, UpstreamRejected("no", status=400, words="too many inputs", concerns_size=True, **said)
+
+
+def test_a_refusal_lowers_the_capacity_at_once_and_says_so() -> None:
+    capacity = capacity_of()
+    clamp = Clamp(capacity, batch_size=32, batches=4)
+    batch, error = refused("a", "b", "c")
+    clamp.learn("http://0", batch, error, 0.0)
+    assert (capacity.batch_size, error.is_cut) == (2, True)
+    clamp.learn("http://0", batch, UpstreamError("500"), 0.0)
+    clamp.learn("http://0", batch, None, 1e9)
+    assert capacity.batch_size == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["a"], {}),  # its own refusal
+        (["a", "b"], {"size": SizeLimit(of_items=True, most_items=3)}),
+        (["a", "b"], {"size": SizeLimit(of_items=False, most_tokens=9, had_tokens=8)}),
+        (["a", "too many inputs"], {}),
+        (["a", "b"], {"size": None}),
+    ],
+)
+def test_a_refusal_that_says_nothing_believable_of_a_size_cuts_nothing(texts: list[str], said: dict[str, Any]) -> None:
+    capacity = capacity_of()
+    before = repr(capacity)
+    batch, error = refused(*texts, **said)
+    Clamp(capacity, batch_size=32, batches=4).learn("http://0", batch, error, 0.0)
+    assert (repr(capacity), error.is_cut) == (before, False)
+
+
+@pytest.mark.parametrize(("text", "believed"), [("b", True), ("an input that is too long", False)])
+def test_words_about_a_length_are_believed_where_no_client_wrote_them(text: str, believed: bool) -> None:
+    batch = Batch(KEY, "full", 0.0)
+    batch.items = items_of("a", text)
+    error = UpstreamRejected("no", status=400, words="cannot embed an input that is too long", concerns_length=True)
+    Clamp(capacity_of(), batch_size=32, batches=4).learn("http://0", batch, error, 0.0)
+    assert (error.concerns_length, error.is_cut) == (believed, False)
+
+
+def test_an_upstream_of_which_nothing_was_learned_may_go_away() -> None:
+    capacity = capacity_of()
+    before = repr(capacity)
+    Clamp(capacity, batch_size=32, batches=4).went_away("http://0")
+    assert repr(capacity) == before
+
+
+def test_caps_that_come_and_go_for_ever_take_bounded_memory_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    clamp = Clamp(capacity_of(), batch_size=32, batches=4)
+    batch, error = refused("a", "b", "c")
+    for number in range(MOST_LOGGED + 2):
+        url = f"http://{number % (MOST_LOGGED + 1)}"
+        clamp.learn(url, batch, error, 0.0)
+        clamp.went_away(url)
+    assert len(caplog.records) == MOST_LOGGED + 2

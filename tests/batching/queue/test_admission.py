@@ -189,3 +189,37 @@ def test_the_limits_are_told_before_an_outage() -> None:
     capacity.change(slots=[], outage=Outage(NOW, NoUpstream("down")))
     with pytest.raises(Overloaded):
         Admission(limits_of(max_queued_items=1), capacity).admit(call_of("a", "b"), 0.0)
+
+
+# Guests
+
+
+def test_a_guest_holds_the_place_of_a_call_until_it_leaves(clock: FakeClock) -> None:
+    queue = queue_of(clock, max_calls=2)
+    put(queue, "a")
+    queue.admit_guest()
+    assert (queue.calls, queue.queued_items) == (2, 1)
+    for admit in (queue.admit_guest, lambda: put(queue, "b")):
+        with pytest.raises(Overloaded, match="2 requests are being served") as refused:
+            admit()
+        assert (refused.value.status, refused.value.retry_after) == (429, 1)
+    queue.guest_left()
+    put(queue, "b")
+
+
+def test_no_guest_comes_after_the_close_and_those_that_are_there_hold_up_no_batcher(clock: FakeClock) -> None:
+    queue = queue_of(clock)
+    queue.admit_guest()
+    queue.close()
+    with pytest.raises(ShuttingDown):
+        queue.admit_guest()
+    assert queue.take() is None
+    assert queue.reject_all() == 0
+    queue.guest_left()
+    assert queue.calls == 0
+
+
+def test_a_guest_is_admitted_whatever_the_upstreams_take() -> None:
+    capacity = capacity_of()
+    capacity.change(slots=[], outage=Outage(NOW, NoUpstream("down")))
+    Admission(limits_of(), capacity).admit_guest()

@@ -32,11 +32,15 @@ from tests.support.fakes import (
 )
 
 if TYPE_CHECKING:
-    from batching import Call
+    from batching import Call, Capacity
 
 
 def a_lane(*, batch_size: int = 32, **limits: float) -> Lane:
-    return Lane(KEY, FixedTiming(0.1), limits_of(**limits), capacity_of(max_batch_size=batch_size))
+    return lane_with(capacity_of(max_batch_size=batch_size), **limits)
+
+
+def lane_with(capacity: Capacity, **limits: float) -> Lane:
+    return Lane(KEY, FixedTiming(0.1), limits_of(**limits), capacity)
 
 
 def arrives(lane: Lane, *texts: str, at: float = 0.0) -> Call:
@@ -94,6 +98,26 @@ def test_a_lane_is_full_with_exactly_the_bytes_of_a_batch(size: int, is_full: bo
     arrives(lane, "")  # two bytes, as JSON
     arrives(lane, "x" * (size - 4))
     assert (lane.waiting_bytes, lane.is_full) == (size, is_full)
+
+
+@pytest.mark.parametrize(("size", "is_full"), [(6, False), (7, True), (8, True)])
+def test_a_lane_is_full_with_the_bytes_that_the_upstreams_take_if_these_are_fewer(size: int, is_full: bool) -> None:
+    capacity = capacity_of()
+    lane = lane_with(capacity, max_batch_bytes=1000)
+    arrives(lane, "")
+    arrives(lane, "x" * (size - 4))
+    assert not lane.is_full
+    capacity.change(batch_bytes=7)
+    lane.resize(0, 0)
+    assert lane.is_full is is_full
+
+
+@pytest.mark.parametrize(("limit", "taken", "most"), [(7, 1000, 7), (1000, 7, 7)])
+def test_the_bytes_of_the_next_batch_are_the_fewer_of_both_bounds(limit: int, taken: int, most: int) -> None:
+    capacity = capacity_of()
+    capacity.change(batch_bytes=taken)
+    _, bounds = lane_with(capacity, max_batch_bytes=limit).candidates(0.0)
+    assert bounds.size == most
 
 
 def test_a_lane_is_as_old_as_its_oldest_call() -> None:
