@@ -98,6 +98,12 @@ class Metrics(Observer):
         self._thread_deaths = Counter(
             "autobatch_batcher_thread_deaths_total", "Batcher threads that died and were replaced.", registry=registry
         )
+        self._token_ids = Counter(
+            "autobatch_token_id_requests_total",
+            "Requests whose inputs are token ids: those of another vocabulary than the model's are answered all the same.",
+            ["route"],
+            registry=registry,
+        )
         self._http = Histogram(
             "autobatch_http_request_duration_seconds",
             "Time from the first look at a request to its answer.",
@@ -123,6 +129,7 @@ class Metrics(Observer):
             for result in results:
                 self._call_children[upstream, result] = self._upstream_calls.labels(upstream, result)
         for route in routes:
+            self._token_ids.labels(route)
             for status in _STATUSES:
                 self._http_child(route, status)
 
@@ -167,6 +174,10 @@ class Metrics(Observer):
     def observe_http(self, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         self._http_child(route, status).observe(seconds)
+
+    def count_token_ids(self, route: str) -> None:
+        """Count a request whose inputs are token ids."""
+        self._token_ids.labels(route).inc()
 
     def count_unread(self, status: int) -> None:
         """Count a request that was refused before its route was known."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from api.apis.table import ROUTES
 from api.app import App
+from api.forward import Forwarder
 from api.routes import register
+from api.serve import Engine
 from batching import (
     AdaptiveTiming,
     Batcher,
@@ -22,21 +24,20 @@ from batching import (
 from instrumentation.logs import UpstreamLog
 from instrumentation.metrics import Metrics
 from upstream.clamp import Clamp
-from upstream.dialects.tei import TeiDialect
-from upstream.endpoint import Endpoint
 from upstream.identity import Identities
 from upstream.monitor import UpstreamMonitor
 from upstream.pool import UpstreamPool
 from upstream.readiness import Readiness
+from wiring import upstreams
+from wiring.about import Knowledge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flask import Flask
 
-    from batching import Clock, Observer
     from config import Settings
-    from upstream.endpoint import AnyEndpoint
+    from upstream.endpoint import AnyEndpoint, Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,17 @@ class Service:
         identities = Identities()
         self._closing: list[Endpoint] = []
         if endpoints is None:
-            endpoints = self._closing = _endpoints(settings, clock, self.metrics, identities)
+            endpoints = self._closing = upstreams.endpoints(settings, clock, self.metrics, identities)
         batches = settings.max_inflight_batches * len(endpoints)
         self.limits = _limits(settings)
         self.capacity = Capacity(batches=batches, batch_size=settings.max_batch_size)
+        clamp = Clamp(
+            self.capacity,
+            batch_size=settings.max_batch_size,
+            batches=batches,
+            batch_tokens=settings.max_batch_tokens,
+            batch_bytes=settings.max_batch_bytes,
+        )
         self.pool = UpstreamPool(
             endpoints,
             self.capacity,
@@ -71,9 +79,10 @@ class Service:
             clock,
             unavailable_wait=settings.unavailable_wait,
             observer=self._observers,
+            clamp=clamp,
         )
-        clamp = Clamp(self.capacity, batch_size=settings.max_batch_size, batches=batches)
-        told = Observers(self.metrics, upstream_log, self.pool)
+        self.knowledge = Knowledge(self.pool, self.capacity, settings.max_client_batch_size)
+        told = Observers(self.metrics, upstream_log, self.pool, self.knowledge)
         monitors = [UpstreamMonitor(endpoint, clamp, clock, told, identities) for endpoint in endpoints]
         self._observers.add(*monitors)  # which the pool tells of failed calls
         self.readiness = Readiness(monitors)
@@ -119,40 +128,29 @@ class Service:
         """Count a request that the worker refused before its route was known."""
         self.metrics.count_unread(status)
 
+    def _engine(self) -> Engine:
+        return Engine(
+            self.batcher,
+            self.pool.fit,
+            self.knowledge.get_bounds,
+            Forwarder(self.pool.forwarding, self.queue, self.metrics).carry_out,
+            self.metrics,
+            self.metrics.count_token_ids,
+        )
+
     def _app(self, settings: Settings) -> Flask:
         app = App("auto-batching-proxy", static_folder=None)
         app.extensions["service"] = self
         register(
             app,
             settings=settings,
-            batcher=self.batcher,
-            cannot=self.pool.cannot,
+            engine=self._engine(),
+            about=self.knowledge.get_about,
             readiness=self.readiness,
             metrics=self.metrics,
             is_draining=lambda: self.draining,
         )
         return app
-
-
-def _endpoints(settings: Settings, clock: Clock, observer: Observer, identities: Identities) -> list[Endpoint]:
-    if not settings.inference_url:
-        raise ValueError("an inference_url is needed here")
-    # Each has connections for all batches, should it be the only one left, and for its monitor.
-    connections = settings.max_inflight_batches * len(settings.inference_url) + 1
-    return [
-        Endpoint(
-            url,
-            TeiDialect(),
-            clock,
-            connections=connections,
-            timeout=settings.upstream_timeout,
-            api_key=settings.inference_api_key,
-            observer=observer,
-            identities=identities,
-            idle=settings.upstream_idle,
-        )
-        for url in settings.inference_url
-    ]
 
 
 def _limits(settings: Settings) -> Limits:

@@ -234,13 +234,14 @@ def test_an_upstream_that_was_down_from_the_start_is_found_when_it_comes(
             assert max(upstream.sizes) == 4
 
 
-def test_a_request_waits_for_the_only_upstream_to_come_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("api", "seen"), [("tei", "is left out for a while"), ("auto", "is not ready")])
+def test_a_request_waits_for_the_only_upstream_to_come_back(tmp_path: Path, api: str, seen: str) -> None:
     upstream = ScriptedUpstream()
     upstream.start().stop()
     answers: list[Answer | None] = []
-    with Service(tmp_path, inference_url=upstream.url) as service, Nursery() as nursery:
+    with Service(tmp_path, inference_url=upstream.url, upstream_api=api) as service, Nursery() as nursery:
         nursery.start(lambda: answers.append(service.embed("a")))
-        eventually(lambda: "is left out for a while" in service.log)
+        eventually(lambda: seen in service.log)
         with upstream:
             eventually(lambda: answers)
     assert answers[0] is not None

@@ -9,14 +9,18 @@ import json
 from typing import TYPE_CHECKING
 
 from batching import Answer, Batch, BatchKey, BatchQueue, Call, Capacity, FixedTiming, Limits, Outcomes, Task
+from batching.errors import Unsupported
 from upstream.health import Health
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from batching import Timing
+    from batching import Item, Timing
     from upstream.dialects.dialect import UpstreamInfo
+    from upstream.endpoint import Finding
+    from upstream.request import Request
+    from upstream.stream import Stream
 
 KEY = BatchKey(Task.EMBED)
 
@@ -89,6 +93,8 @@ class FakeUpstream:
     def __init__(self, clock: FakeClock | None = None, latency: Callable[[int], float] = lambda size: 0.0) -> None:
         self.url = "http://upstream"
         self.timeout = 30.0
+        self.speaks = "tei"
+        self.known: UpstreamInfo | None = None
         self.batches: list[Batch] = []
         self.failures: list[Exception] = []
         #: Why it cannot do what a key asks for.
@@ -109,8 +115,19 @@ class FakeUpstream:
             raise self.failures.pop(0)
         return Answer(results_of(batch))
 
-    def cannot(self, key: BatchKey) -> str | None:
-        return self.refusals.get(key)
+    def find_out(self, timeout: float, *, may_call: bool = False) -> Finding | None:
+        return None
+
+    def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey:
+        if key in self.refusals:
+            raise Unsupported(self.refusals[key])
+        return key
+
+    def forwards(self, path: str) -> bool:
+        return False
+
+    def forward(self, request: Request, end: float, look: Callable[[], None]) -> Stream:
+        raise NotImplementedError
 
     def health(self, timeout: float) -> Health:
         return Health(self.healthy, "" if self.healthy else "down")

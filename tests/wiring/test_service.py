@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batching.errors import UpstreamBroke, UpstreamError, UpstreamUnavailable
+from batching.errors import Unsupported, UpstreamBroke, UpstreamError, UpstreamUnavailable
 from config import Settings
 from tests.support.fakes import FakeUpstream
 from tests.support.upstream import ScriptedUpstream, TeiForm
@@ -18,9 +18,9 @@ from upstream.dialects.dialect import UpstreamInfo
 from wiring.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from batching import BatchKey
+    from batching import BatchKey, Item
     from upstream.health import Health
 
 
@@ -121,11 +121,13 @@ def test_a_key_that_no_upstream_can_do_is_refused_with_the_reason(
 ) -> None:
     asked: list[BatchKey] = []
 
-    def cannot(key: BatchKey) -> str | None:
+    def fit(key: BatchKey, items: Sequence[Item]) -> BatchKey:
         asked.append(key)
-        return None if key.options.dimensions is None else "this kind of server cannot shorten its vectors"
+        if key.options.dimensions is not None:
+            raise Unsupported("this kind of server cannot shorten its vectors", field="dimensions")
+        return key
 
-    upstreams[0].cannot = cannot  # type: ignore[method-assign]
+    upstreams[0].fit = fit  # type: ignore[method-assign]
     status, error = post(service, inputs="a", dimensions=8)
     assert (status, error["error"]) == (422, "this kind of server cannot shorten its vectors")
     assert error["error_type"] == "Validation"
