@@ -36,6 +36,8 @@ PASSED_ON = (
     "x-queue-time",
     "x-inference-time",
 )
+#: What the JSON begins with that is passed on: a list or an object.
+_OPENS_JSON = frozenset({b"[", b"{"})
 _HARMLESS = re.compile(r"[\w.+:-]{1,64}", re.ASCII).fullmatch
 
 
@@ -73,7 +75,7 @@ class Forwarder:
                 visit.end("ok")
                 return FinishedResponse(body, _head({}, identity))
             answer = visit.answer = passage.open(requests[0])
-            first = answer.read()
+            first = _first_of(answer)
             if answer.is_whole:
                 visit.end("ok")
                 return FinishedResponse(first, _head(answer.headers, identity))
@@ -145,6 +147,14 @@ class _Pieces:
     def close(self) -> None:
         """Note that the client took no more, unless it has all."""
         self._visit.end(ClientGone.outcome)
+
+
+def _first_of(answer: Forwarded) -> bytes:
+    """Return the first piece; raises ``UpstreamProtocolError`` if it does not begin like JSON."""
+    first = answer.read()
+    if first[:64].lstrip()[:1] not in _OPENS_JSON:
+        raise UpstreamProtocolError("the upstream's answer is not JSON")
+    return first
 
 
 def _read_all(passage: Passage, requests: list[Request]) -> list[bytes]:

@@ -102,6 +102,8 @@ class Unsupported(ProxyError):
         super().__init__(message)
         self.field = field
         self.status = status
+        if status == 404:
+            self.error_type = "NotFound"
 
 
 class BatcherDied(ProxyError):

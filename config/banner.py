@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from config.logs import on_one_line
 from config.settings import DECLARATIONS
 from config.sizing import thread_count
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from config.declare import Declaration
     from config.settings import Settings
 
@@ -17,15 +20,23 @@ def heading(*, version: str, url: str) -> str:
     return f"Auto-Batching Proxy {version} on {url}"
 
 
+def upstream_line(url: str, sentence: str) -> str:
+    """Return the line that says what one upstream speaks, and what it would be sent."""
+    return f"  upstream {on_one_line(url)} {on_one_line(sentence)}"
+
+
 def banner(settings: Settings, *, version: str, url: str) -> str:
     """Return the lines printed at start; no secret is among them, only whether it is set."""
     return f"{heading(version=version, url=url)}\n{effective_settings(settings)}"
 
 
-def banner_members(settings: Settings, *, version: str, url: str) -> dict[str, Any]:
+def banner_members(
+    settings: Settings, *, version: str, url: str, upstreams: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return the same as members of a JSON object: ``version``, ``url``, ``settings`` and ``sources``, by name.
 
     ``sources`` has the settings that are not their default. Of a secret only whether it is set is there.
+    ``upstreams``: for each URL what it speaks.
     """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -37,7 +48,8 @@ def banner_members(settings: Settings, *, version: str, url: str) -> dict[str, A
     if not settings.threads:
         values["threads"] = thread_count(settings)
         sources["threads"] = "derived"
-    return {"version": version, "url": url, "settings": values, "sources": sources}
+    members = {"version": version, "url": url, "settings": values, "sources": sources}
+    return members | ({"upstreams": dict(upstreams)} if upstreams else {})
 
 
 def effective_settings(settings: Settings) -> str:

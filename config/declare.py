@@ -95,6 +95,14 @@ def address(group: str, default: str, meaning: str) -> str:
     return _declared(Declaration(group, meaning, limits, check, default), default)
 
 
+def text(group: str, check: fields.String, unset: str, meaning: str) -> str:
+    """Declare a text that `check` reads, empty by default, which means what `unset` says.
+
+    ``check.limits`` says in words what it may be.
+    """
+    return _declared(Declaration(group, meaning, check.metadata["limits"], check, "", unset), "")
+
+
 def urls(group: str, example: str, unset: str, meaning: str) -> tuple[str, ...]:
     """Declare a list of http(s) URLs, empty by default, which means what `unset` says."""
     default: tuple[str, ...] = ()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
-from typing import Any
-from urllib.parse import urlsplit
+import ssl
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl, urlsplit
 
 from marshmallow import ValidationError, fields
 
@@ -13,6 +16,9 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 #: What browsers send in `Origin`; extensions have schemes of their own.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?|null")
 _NOT_IN_A_URL = re.compile(r"[^!-~]|\\")
+
+#: Names of parameters of a query that hold what no log may show.
+_IS_SECRET = re.compile(r"(?i)key|token|secret|passw|signature|^sig$|^code$|^auth").search
 
 
 class Choice(fields.String):
@@ -38,7 +44,10 @@ class Host(fields.String):
 
 
 class UrlList(fields.Field[tuple[str, ...]]):
-    """One or several base URLs: a list, or a string with commas; trailing slashes are dropped."""
+    """One or several base URLs: a list, or a string with commas; slashes at the end of their paths are dropped.
+
+    A URL may have a query, which stands in each request: Azure wants ``?api-version=…``. Keys do not belong there.
+    """
 
     default_error_messages = {"invalid": "must be a URL or a list of URLs"}
 
@@ -46,7 +55,7 @@ class UrlList(fields.Field[tuple[str, ...]]):
         entries = value.split(",") if isinstance(value, str) else value
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise self.make_error("invalid")
-        urls = [entry.strip().rstrip("/") for entry in entries]
+        urls = [_without_slashes(entry.strip()) for entry in entries]
         faults = [f"URL {number} {fault}" for number, url in enumerate(urls, 1) if (fault := _url_fault(url))]
         if not urls or urls == [""]:
             faults = ["is empty: leave it out to use the embedded server"]
@@ -74,6 +83,93 @@ class OriginList(fields.Field[tuple[str, ...]]):
         return tuple(dict.fromkeys(found))
 
 
+class _Text(fields.String):
+    """A text in one line that is empty where nothing is given."""
+
+    limits = "text"
+    pattern = re.compile(r"[^\x00-\x1f\x7f]{1,500}")
+
+    def __init__(self) -> None:
+        super().__init__(error_messages={"invalid": f"must be {self.limits}"}, metadata={"limits": self.limits})
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        given = super()._deserialize(value, attr, data, **kwargs).strip()
+        if given and not self.pattern.fullmatch(given):
+            raise self.make_error("invalid")
+        return given
+
+
+class ModelName(_Text):
+    """The name of a model."""
+
+    limits = "one line"
+
+
+class UpstreamPath(_Text):
+    """A path below an upstream's base URL; it may have a query."""
+
+    limits = "a path that begins with /"
+    pattern = re.compile(r"/[!-\"$-\[\]-~]*")
+
+
+class MemberName(_Text):
+    """The name of one member of a JSON object."""
+
+    limits = "the name of a member"
+
+
+class MemberPath(_Text):
+    """The names of members within one another, with dots between them."""
+
+    limits = "names with dots between them"
+    pattern = re.compile(r"[^.\x00-\x1f\x7f]{1,200}(\.[^.\x00-\x1f\x7f]{1,200}){0,9}")
+
+
+class JsonObject(_Text):
+    """A JSON object, kept as compact text; a table in a file is one as well."""
+
+    limits = "a JSON object"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:  # noqa: ARG002
+        if value == "":
+            return ""
+        try:
+            given = value if isinstance(value, dict) else json.loads(value, parse_constant=_refuse_constant)
+            if not isinstance(given, dict):
+                raise self.make_error("invalid")
+            return json.dumps(given, separators=(",", ":"), allow_nan=False) if given else ""
+        except (TypeError, ValueError, RecursionError):
+            raise self.make_error("invalid") from None
+
+
+class CertificateFile(_Text):
+    """A file of certificates in PEM that can be read now; kept as an absolute path."""
+
+    limits = "a file of certificates (PEM)"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        given = super()._deserialize(value, attr, data, **kwargs)
+        if not given:
+            return ""
+        path = Path(given).absolute()
+        try:
+            ssl.create_default_context(cafile=str(path))
+        except ssl.SSLError:
+            raise ValidationError("holds no certificate in PEM form") from None
+        except OSError as trouble:
+            raise ValidationError(f"cannot be read: {trouble.strerror or type(trouble).__name__}") from None
+        return str(path)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _without_slashes(url: str) -> str:
+    path, mark, query = url.partition("?")
+    return path.rstrip("/") + mark + query
+
+
 def _url_fault(url: str) -> str | None:
     """Return why the upstream client cannot use `url`, or None. The text does not quote it: it may hold a password."""
     if _NOT_IN_A_URL.search(url):
@@ -87,8 +183,10 @@ def _url_fault(url: str) -> str | None:
         return "must start with http:// or https://"
     if "@" in parts.netloc:
         return "must not carry a user name or password: set INFERENCE_API_KEY in the environment"
-    if "?" in url or "#" in url:
-        return "must not carry a query or fragment"
+    if "#" in url or url.endswith("?"):
+        return "must not carry an empty query or fragment"
+    if any(_IS_SECRET(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        return "must not carry a key in its query: set INFERENCE_API_KEY in the environment"
     if not parts.hostname:
         return "has no host"
     if port == 0:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 
 from marshmallow import Schema
 
-from config.declare import Declaration, address, choice, origins, secret, urls, whole_number
+from config.declare import Declaration, address, choice, origins, secret, text, urls, whole_number
+from config.fields import CertificateFile, JsonObject, MemberName, MemberPath, ModelName, UpstreamPath
 
 _UPSTREAM = "Upstream"
 _BATCHING = "Batching"
@@ -17,7 +18,7 @@ _SERVER = "Server"
 _LOGGING = "Logging"
 _SECRETS = "Secrets"
 
-#: Room below TEI's default limit of 2,000,000 bytes: up to 1000 commas, and the options beside the items.
+#: Room below TEI's default limit of 2,000,000 bytes: up to 2048 commas, and the options beside the items.
 _LARGEST_BATCH_BYTES = 1_990_000
 _LONGEST_TIMEOUT_MS = 3_600_000
 
@@ -36,7 +37,43 @@ class Settings:
         "Base URL of the embedding server, or several that serve the same model. Unset, the proxy starts its own "
         "embedded server.",
     )
-    upstream_api: str = choice(_UPSTREAM, "tei", ("tei",), "The API that the upstream speaks.")
+    upstream_api: str = choice(
+        _UPSTREAM,
+        "auto",
+        ("auto", "tei", "openai", "kserve", "plain"),
+        "The API that the upstream speaks: Text Embeddings Inference, OpenAI, KServe v1, or a plain one of its own (a "
+        "list of texts in, as many vectors out). auto asks the server; the log says what was found.",
+    )
+    upstream_model: str = text(
+        _UPSTREAM,
+        ModelName(),
+        "the client's, or the only one",
+        "The model that an upstream which speaks OpenAI or KServe is asked for.",
+    )
+    upstream_path: str = text(
+        _UPSTREAM,
+        UpstreamPath(),
+        "found out",
+        "The path below inference_url that takes the calls, if it is a plain upstream's or an unusual one of OpenAI's.",
+    )
+    upstream_input_field: str = text(
+        _UPSTREAM, MemberName(), "found out", "The member of a plain upstream's request that holds the list of texts."
+    )
+    upstream_output_field: str = text(
+        _UPSTREAM,
+        MemberPath(),
+        "found out",
+        "Where a plain upstream's answer holds the vectors: a member, or several with dots between them (result.data).",
+    )
+    upstream_extra: str = text(
+        _UPSTREAM, JsonObject(), "none", "Members that stand in each request to a plain upstream beside the texts."
+    )
+    upstream_ca_file: str = text(
+        _UPSTREAM,
+        CertificateFile(),
+        "the system's alone",
+        "Certificates that an https upstream is trusted by, beside those of the system: that of a private authority.",
+    )
     upstream_parallelism: int = whole_number(
         _UPSTREAM,
         1,
@@ -56,7 +93,7 @@ class Settings:
         _UPSTREAM, 2, (1, 64), "threads", "Threads that the embedded server's model computes with."
     )
 
-    max_batch_size: int = whole_number(_BATCHING, 32, (1, 1000), "items", "Most items in one upstream call.")
+    max_batch_size: int = whole_number(_BATCHING, 32, (1, 2048), "items", "Most items in one upstream call.")
     max_wait_time_ms: int = whole_number(
         _BATCHING, 100, (1, 10_000), "ms", "Longest that an item is held back so that a batch can fill."
     )
@@ -82,6 +119,13 @@ class Settings:
         "For an upstream that pads each input to the longest of its batch: most bytes of a batch, counted as items x "
         "the longest; texts of similar length then go together. 0: it does not pad.",
     )
+    max_batch_tokens: int = whole_number(
+        _BATCHING,
+        0,
+        (0, 100_000_000),
+        "tokens",
+        "Most tokens in one upstream call, estimated as UTF-8 bytes / 4. 0: as many as the upstream tells or shows.",
+    )
     max_inflight_batches: int = whole_number(
         _BATCHING, 4, (1, 64), "batches", "Most calls under way at once at each upstream."
     )
@@ -97,11 +141,11 @@ class Settings:
         "Most items waiting for a batch; beyond it, 429.",
     )
     max_client_batch_size: int = whole_number(
-        _ADMISSION, 1000, (1, 100_000), "items", "Most items in one client request; a larger one is refused."
+        _ADMISSION, 2048, (1, 100_000), "items", "Most items in one client request; a larger one is refused."
     )
     payload_limit: int = whole_number(
         _ADMISSION,
-        2_000_000,
+        16_000_000,
         (1024, 100_000_000),
         "bytes",
         "Largest request body; a larger one is answered 413.",
@@ -187,8 +231,12 @@ class Settings:
     )
     log_format: str = choice(_LOGGING, "text", ("text", "json"), "Lines for people, or JSON for machines.")
 
-    api_key: str | None = secret(_SECRETS, "Clients must send it as a Bearer token. Unset, every client is accepted.")
-    inference_api_key: str | None = secret(_SECRETS, "Sent to the upstream as a Bearer token.")
+    api_key: str | None = secret(
+        _SECRETS,
+        "Clients must send it: as a Bearer token, or in the header api-key or x-api-key. Unset, every client is "
+        "accepted.",
+    )
+    inference_api_key: str | None = secret(_SECRETS, "Sent to the upstream as a Bearer token, to Azure as its api-key.")
 
     #: Where each given value came from: "config.toml", "flag --port", ...
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)

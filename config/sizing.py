@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from config.errors import Problem
@@ -86,6 +87,8 @@ def sizing_problems(
             "or the upstream is never given all the work it can do at once",
         ),
         _fixed_wait_problem(settings),
+        _extra_problem(settings),
+        *_plain_problems(settings),
         _open_files_problem(settings, thread_total, open_files_limit),
     )
     return tuple(problem for problem in problems if problem)
@@ -117,6 +120,33 @@ def _fixed_wait_problem(settings: Settings) -> Problem | None:
         "with fixed timing a lone request waits that long, and would always miss its deadline",
         keys=("max_wait_time_ms", "request_timeout_ms", "batch_timing"),
     )
+
+
+def _extra_problem(settings: Settings) -> Problem | None:
+    """Each call has its own list of texts: it cannot be a constant."""
+    name = settings.upstream_input_field
+    if not settings.upstream_extra or name not in json.loads(settings.upstream_extra):
+        return None
+    return Problem(
+        f"upstream_extra = {settings.upstream_extra} ({settings.source('upstream_extra')}): must not have the member "
+        f"{name!r}, which is upstream_input_field ({settings.source('upstream_input_field')})",
+        keys=("upstream_extra", "upstream_input_field"),
+    )
+
+
+def _plain_problems(settings: Settings) -> list[Problem]:
+    """Refuse what only a plain upstream has where the upstream is said to be another."""
+    if settings.upstream_api not in {"tei", "openai", "kserve"}:
+        return []
+    api = f"{settings.upstream_api} ({settings.source('upstream_api')})"
+    return [
+        Problem(
+            f"{name} = {value} ({settings.source(name)}): needs upstream_api = plain, and it is {api}",
+            keys=(name, "upstream_api"),
+        )
+        for name in ("upstream_input_field", "upstream_output_field", "upstream_extra")
+        if (value := getattr(settings, name))
+    ]
 
 
 def _open_files_problem(settings: Settings, threads: int, limit: int | None) -> Problem | None:

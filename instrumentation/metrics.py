@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from batching import BatchQueue, BatchReport, CallReport, RequestReport
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1000)
+_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1000, 2048)
 
 
 #: Statuses of batched routes, for the series that exist from the start.
@@ -100,7 +100,7 @@ class Metrics(Observer):
         )
         self._token_ids = Counter(
             "autobatch_token_id_requests_total",
-            "Requests whose inputs are token ids: those of another vocabulary than the model's are answered all the same.",
+            "Requests whose inputs are token ids, which may be of another vocabulary than the model's.",
             ["route"],
             registry=registry,
         )

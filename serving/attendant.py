@@ -149,7 +149,7 @@ class Attendant:
             until = time.monotonic() + self._read_timeout - conn.spent
             conn.spent = 0.0
             exchange = read_request(conn, self._heads, until)
-            response = self._answer(exchange)
+            response = self._answer(conn, exchange)
         except (NoMoreData, StopIteration):
             return "ended"
         except TooSlowError as problem:
@@ -169,8 +169,8 @@ class Attendant:
             return "ended"
         return "request" if exchange.request.method == "POST" and not conn.is_operation else "poll"
 
-    def _answer(self, exchange: Exchange) -> WholeResponse:
-        """Have the application answer."""
+    def _answer(self, conn: Connection, exchange: Exchange) -> WholeResponse:
+        """Have the application answer. No client takes a body that breaks off for a whole one."""
         _, response, environ = exchange
         response.may_stay = self._may_stay
         chunks = self._host.wsgi(environ, response.start_response)
@@ -178,6 +178,10 @@ class Attendant:
             for chunk in chunks:
                 response.write(chunk)
             response.close()
+        except BaseException:
+            if response.ends_with_its_connection:
+                conn.reset_on_close()
+            raise
         finally:
             if hasattr(chunks, "close"):
                 chunks.close()

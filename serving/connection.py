@@ -81,6 +81,7 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         #: thread sets both and gives the connection back.
         self.unsent: memoryview | None = None
         self.stays = False
+        self._resets = False
 
     def prepare(self, send_timeout: float) -> None:
         """Make it ready for reading and writing. Pool thread, before all else.
@@ -147,9 +148,15 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         """Make reads see the end of the stream, also one that blocks now; writing goes on. Any thread."""
         _stop_reading(self.sock)
 
+    def reset_on_close(self) -> None:
+        """Let its client see a reset instead of the end of the stream. Pool thread."""
+        self._resets = True
+        with suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
     def close(self, graceful: bool = False) -> None:
         """Close it now, or once the client has closed its side too. Main thread."""
-        if graceful:
+        if graceful and not self._resets:
             self._linger(self)
         else:
             super().close()

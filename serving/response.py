@@ -135,6 +135,11 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
             rest = memoryview(data)[done:] if done >= 0 else memoryview(head[done:] + data)
             self.unsent = send_soon(self.sock, rest)
 
+    @property
+    def ends_with_its_connection(self) -> bool:
+        """Whether its head is sent and only the end of the connection tells its client where the body ends."""
+        return self.headers_sent and not self.chunked and self.response_length is None
+
     def send_headers(self) -> None:
         """Send the head alone: of a response in chunks, in several pieces or without a body."""
         if not self.headers_sent:

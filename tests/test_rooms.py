@@ -28,7 +28,7 @@ def loaded_by(*modules: str) -> set[str]:
         ("batching", WEB | WIRE | {"ssl", "socket", "json"}),
         ("formats.bounded", WEB | WIRE),
         ("formats.slices", WEB | WIRE - {"msgspec"} | {"ssl"}),
-        ("upstream.pool", WEB | WIRE),
+        ("upstream.pool", WEB | WIRE - {"msgspec"} | {"ssl"}),
         ("upstream.dialects.tei", WEB | WIRE - {"msgspec"} | {"ssl", "select"}),
         ("api.apis.table", {"flask", "werkzeug", "gunicorn", "requests", "urllib3", "ssl"}),
         ("api.serve", {"gunicorn", "requests"}),

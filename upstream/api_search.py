@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from batching.clock import NOW
+from upstream.detection import SILENT
 from upstream.health import FIRST_TRIAL, LAST_TRIAL
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Seconds until a server that answers, and shows no API that can be used, is asked again: first and at most.
+FIRST_LOOK, LAST_LOOK = 0.5, 4.0
 #: What is said of an upstream that has not shown yet which API it speaks.
 UNKNOWN_API = "it does not answer, or in no API that is known (see upstream_api)"
 
@@ -32,8 +35,8 @@ class ApiSearch:
         self._is_guess = False
         self._has_looked = False
         self._sentence = ""
-        self._next_calls = NOW
-        self._pause = FIRST_TRIAL
+        self._next_calls = self._next_look = NOW
+        self._pause, self._look_pause = FIRST_TRIAL, FIRST_LOOK
         #: Why it is not known how the upstream is spoken to.
         self.reason = UNKNOWN_API
 
@@ -41,17 +44,25 @@ class ApiSearch:
         state = "guessed" if self._is_guess else "known" if self._endpoint.speaks else "unknown"
         return f"<ApiSearch: {self._endpoint.speaks} {state}>"
 
+    @property
+    def is_guess(self) -> bool:
+        """Whether the API was guessed, and no batch has proved that right yet."""
+        return self._is_guess
+
     def look(self, timeout: float, now: float, *, has_succeeded: bool) -> None:
         """Ask the server if need be. ``has_succeeded``: whether it has answered a batch, so that a guess was right."""
         if has_succeeded:
             self._is_guess = False
-        if self._is_guess or not self._endpoint.speaks:
+        if self._is_guess or not (self._endpoint.speaks or now < self._next_look):
             may_call = self._has_looked and self._next_calls <= now
             if may_call:
                 self._next_calls = now + self._pause
                 self._pause = min(2 * self._pause, LAST_TRIAL)
             if may_call or not self._is_guess:
                 self._take(self._endpoint.find_out(timeout, may_call=may_call))
+                if not self._endpoint.speaks and self.reason != SILENT:
+                    self._next_look = now + self._look_pause
+                    self._look_pause = min(2 * self._look_pause, LAST_LOOK)
             self._has_looked = True
         if self._endpoint.speaks:
             self._identities.speaks(self._endpoint.url, self._endpoint.speaks)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CHUNK = 65_536
 #: Seconds between two looks at whether a peer that has not answered yet is still there.
 LOOK_PERIOD = 5.0
+#: Seconds between two such looks where the exchange's owner looks as well.
+SHORT_LOOK_PERIOD = 0.25
 
 
 class State(Enum):
@@ -56,6 +58,9 @@ class Connection:
         self._stream = stream
         self._now = now
         self._reader = ReplyReader()
+        #: Whether all of the request has been sent.
+        self._is_sent = False
+        self._look: Callable[[], None] | None = None
         self._readable = select.poll()
         self._readable.register(stream, select.POLLIN)
         # One buffer for all its reads: a new one for each would be cut down each time, and leave holes in the heap.
@@ -76,31 +81,37 @@ class Connection:
         Raises a ``PEER_CLOSED`` error if the peer closed before a byte of the reply came, any other ``OSError`` of the
         stream, and an ``UpstreamError``.
         """
+        return self._ask(request, end, max_bytes, None, in_pieces=False)
+
+    def begin(self, request: bytes, end: float, max_bytes: int, look: Callable[[], None] | None = None) -> Reply:
+        """Send a request whose answer is read in pieces; return its reply, without the body where that is a 200.
+
+        A 200 is returned once bytes of its body are here, or all of it: ``read`` brings them, and the connection stays
+        ``ACTIVE`` until it has brought the last. Any other reply is whole. ``look`` is called now and then while the
+        connection waits, here and in ``read``: it raises what ends the exchange. For the rest: see ``exchange``.
+        """
+        return self._ask(request, end, max_bytes, look, in_pieces=True)
+
+    def read(self, end: float) -> bytes:
+        """Return the next bytes of the body, waiting for them until ``end``; none at its end.
+
+        Raises what ``begin`` raises, and closes the connection then.
+        """
+        if self.state is not State.ACTIVE:
+            return b""
         reader = self._reader
-        reader.expect(max_bytes)
-        self.state = State.ACTIVE
-        is_sent = False
+        goes_on = False
         try:
-            with suppress(*PEER_CLOSED):  # it may have answered before it closed
-                is_sent = self._send(request, end)
-            if reader.progress < HEAD_READ:
-                self._wait(end)
-            while reader.progress is not COMPLETE:
-                time_left(end, self._now)  # bytes may come without end, and then nothing waits
-                if not self._receive():
-                    self._wait(end)
-            if is_sent and reader.reusable and (reader.keep_alive is None or self._heed(reader.keep_alive)):
-                self.state = State.IDLE
-            return reader.reply()
+            while reader.progress is not COMPLETE and not reader.has_piece:
+                self._receive_or_wait(end)
+            goes_on = reader.progress is not COMPLETE
+            return reader.take()
         except (UpstreamError, OSError) as problem:
-            if (reply := reader.partial_reply()) is not None:
-                return reply
-            if reader.progress is not AWAITING and isinstance(problem, PEER_CLOSED):
-                raise UpstreamBroke(BROKE_OFF) from problem
+            self._raise_broken_off(problem)
             raise
         finally:
-            if self.state is not State.IDLE:
-                self.close()
+            if not goes_on:
+                self._finish()
 
     def close(self) -> None:
         """Close the stream; a second time does nothing."""
@@ -108,6 +119,54 @@ class Connection:
             self.state = State.CLOSED
             self._reader.close()
             self._stream.close()
+
+    def _ask(
+        self, request: bytes, end: float, max_bytes: int | None, look: Callable[[], None] | None, *, in_pieces: bool
+    ) -> Reply:
+        reader = self._reader
+        reader.expect(max_bytes)
+        self.state = State.ACTIVE
+        self._look = look
+        self._is_sent = goes_on = False
+        try:
+            with suppress(*PEER_CLOSED):  # it may have answered before it closed
+                self._is_sent = self._send(request, end)
+            if reader.progress < HEAD_READ:
+                self._wait(end)
+            while reader.progress is not COMPLETE and not (in_pieces and reader.has_piece):
+                self._receive_or_wait(end)
+            if in_pieces and (head := reader.head()) is not None:
+                goes_on = True
+                return head
+            return reader.reply()
+        except (UpstreamError, OSError) as problem:
+            if (reply := reader.partial_reply()) is not None:
+                return reply
+            self._raise_broken_off(problem)
+            raise
+        finally:
+            if not goes_on:
+                self._finish()
+
+    def _receive_or_wait(self, end: float) -> None:
+        time_left(end, self._now)  # bytes may come without end, and then nothing waits
+        if not self._receive():
+            self._wait(end)
+
+    def _raise_broken_off(self, problem: UpstreamError | OSError) -> None:
+        """Raise ``UpstreamBroke`` if the peer has closed within its answer."""
+        if self._reader.progress is not AWAITING and isinstance(problem, PEER_CLOSED):
+            raise UpstreamBroke(BROKE_OFF) from problem
+
+    def _finish(self) -> None:
+        """End the exchange: be ``IDLE`` if the connection may carry another, else close it."""
+        reader = self._reader
+        self._look = None
+        is_whole = self._is_sent and reader.progress is COMPLETE and reader.reusable
+        if is_whole and (reader.keep_alive is None or self._heed(reader.keep_alive)):
+            self.state = State.IDLE
+        else:
+            self.close()
 
     def _heed(self, announced: str) -> bool:
         """Take in what a ``Keep-Alive`` header says; return whether another exchange may follow."""
@@ -155,10 +214,13 @@ class Connection:
             waited = select.poll()
             waited.register(self._stream, events)
         left = time_left(end, self._now)
-        while not waited.poll(1000 * min(left, LOOK_PERIOD)):
-            left -= LOOK_PERIOD
+        period = LOOK_PERIOD if self._look is None else SHORT_LOOK_PERIOD
+        while not waited.poll(1000 * min(left, period)):
+            left -= period
             if left <= 0:
                 raise TimeoutError
+            if self._look is not None:
+                self._look()
             if has_gone_silent(self._stream):
                 raise TimeoutError(errno.ETIMEDOUT, f"nothing sent was acknowledged for {MOST_SILENCE:g} s")
 

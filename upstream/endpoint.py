@@ -122,6 +122,8 @@ class Endpoint:
         self._identities = identities or Identities()
         self._dialect = dialect
         self._detect = detect
+        #: Why it cannot be spoken to while its dialect is not known.
+        self._unusable = "the upstream has not answered yet"
         self._api_key = api_key
         self._clock = clock
         self._observer = observer or Observer()
@@ -147,7 +149,7 @@ class Endpoint:
     def dialect(self) -> Dialect:
         """How the server is spoken to; raises ``UpstreamUnavailable`` while that is not known."""
         if self._dialect is None:
-            raise UpstreamUnavailable("the upstream has not answered yet", retry_after=1, reason="its API is unknown")
+            raise UpstreamUnavailable(self._unusable, retry_after=1, reason="its API is unknown")
         return self._dialect
 
     def find_out(self, timeout: float, *, may_call: bool = False) -> Finding | None:
@@ -169,6 +171,8 @@ class Endpoint:
             if self._api_key is not None:
                 requester.authorize(found.dialect.credentials(self._api_key))
             self._dialect = found.dialect
+        elif found.sentence:
+            self._unusable = f"the upstream {found.sentence.removeprefix('it ')}"
         return found
 
     def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey:

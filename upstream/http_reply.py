@@ -127,6 +127,21 @@ class ReplyReader:
         return Reply(self._status, self._headers, bytes(self._body))
 
     @property
+    def has_piece(self) -> bool:
+        """Whether ``take`` has something to bring of the body of a 200."""
+        return self._status == 200 and bool(self._body)
+
+    def head(self) -> Reply | None:
+        """Return status and headers of a 200 whose head has been read, without its body; None for another reply."""
+        return Reply(200, self._headers, b"") if self._status == 200 else None
+
+    def take(self) -> bytes:
+        """Return the bytes of the body that have come since the last time, and forget them: a body in pieces."""
+        piece = bytes(self._body)
+        self._body.clear()
+        return piece
+
+    @property
     def keep_alive(self) -> str | None:
         """What the reply announces of the connection, apart from whether it is closed."""
         return self._headers.get("keep-alive")

@@ -23,7 +23,7 @@ from upstream.breaker import Breaker, State
 from upstream.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterator, Sequence
 
     from batching.call import Item
     from batching.key import BatchKey
@@ -48,6 +48,8 @@ class Member:
         self.window = Window(most_in_flight)
         self.in_flight = 0
         self.calls = 0
+        #: Requests under way that are passed on beside its batches.
+        self.forwards = 0
         #: It has asked to be left alone until this moment.
         self.not_before = NOW
         #: Whether its monitor has seen it answer. True at the start: the first batches need not wait for the monitor.
@@ -151,7 +153,31 @@ class Member:
             self.breaker.succeeded()
             self._succeeded_at = now
             return False
-        ejected = self._failed(batch, error, began, now)
+        return self._heard(error, batch.items, began, now)
+
+    def failed_beside(self, error: UpstreamError, body: Item, began: float, now: float) -> bool:
+        """Learn from a request beside the batches that failed, and was not why; return whether it ejects the upstream.
+
+        ``body``: of the request. While a batch tries it, only that one's end counts.
+        """
+        if self.wants_probe(now):
+            self.breaker.probe()
+        elif not self.breaker.is_closed:
+            return False
+        return self._heard(error, [body], began, now)
+
+    def answered_beside(self, now: float) -> bool:
+        """Learn from a request beside the batches that is answered; return whether the upstream gets calls again.
+
+        It shows that the upstream can be reached; where calls were answered badly, they have to show the rest.
+        """
+        if self.answers_badly or not self.wants_probe(now):
+            return False
+        self.breaker.succeeded()
+        return True
+
+    def _heard(self, error: UpstreamError, items: Sequence[Item], began: float, now: float) -> bool:
+        ejected = self._failed(error, items, began, now)
         if error.pause is not None:
             self.window.cut(began, now)
             # Where it names no time and there are others, these get the batches for a moment.
@@ -160,7 +186,7 @@ class Member:
                 self.not_before = max(self.not_before, now + min(pause, LONGEST_PAUSE))
         return ejected
 
-    def _failed(self, batch: Batch, error: UpstreamError, began: float, now: float) -> bool:
+    def _failed(self, error: UpstreamError, items: Sequence[Item], began: float, now: float) -> bool:
         hangs = isinstance(error, UpstreamTimeout) and now - began >= min(HUNG, self.endpoint.timeout)
         is_mistake = isinstance(error, UpstreamMisconfigured)
         if isinstance(error, UpstreamOverloaded) or (isinstance(error, UpstreamTimeout) and not hangs):
@@ -176,7 +202,7 @@ class Member:
         if self._is_asking_witness and isinstance(error, UpstreamFailed) and now - self._asked_at < HUNG:
             return False  # its answer says more than this failure, unless it never comes
         # No input can be the cause where none was looked at.
-        inputs = None if is_mistake or isinstance(error, UpstreamUnavailable) else batch.items
+        inputs = None if is_mistake or isinstance(error, UpstreamUnavailable) else items
         is_between = isinstance(error, UpstreamGateway | UpstreamBroke)
         ejects = self.breaker.failed(now, inputs, at_once=at_once, is_between=is_between)
         if ejects and (is_between or isinstance(error, UpstreamUnavailable)):

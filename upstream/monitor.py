@@ -10,12 +10,16 @@ from batching.clock import NOW
 from batching.errors import (
     InputsInDoubt,
     NoUpstream,
+    UpstreamBroke,
     UpstreamError,
+    UpstreamGateway,
     UpstreamMisconfigured,
     UpstreamTimeout,
+    UpstreamUnavailable,
 )
 from batching.observer import CallReport, Observer
 from upstream.api_search import ApiSearch
+from upstream.forwarding import FORWARD
 from upstream.health import Health, Trials, weigh
 from upstream.identity import Identities
 from upstream.member import HUNG
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from batching.clock import Clock
+    from batching.errors import ProxyError
     from upstream.clamp import Clamp
     from upstream.endpoint import AnyEndpoint
 
@@ -35,6 +40,8 @@ PROBE_TIMEOUT = 2.0
 WELL_PERIOD, FIRST_RETRY, LAST_RETRY = 5.0, 0.25, 0.5
 #: Seconds for which one probe answers all who ask, however many batches fail.
 SHORTEST_PERIOD = 0.1
+#: How a call ends that says something of the upstream whatever it asks for.
+OUT_OF_REACH = (UpstreamUnavailable, UpstreamBroke, UpstreamGateway)
 
 
 class UpstreamMonitor(Observer):
@@ -174,9 +181,13 @@ class UpstreamMonitor(Observer):
 
     def on_call(self, report: CallReport) -> None:
         """Learn that a batch succeeded; look again at once when one failed in a way that says something."""
-        if report.upstream != self._endpoint.url:
-            return
         error = report.error
+        # The route of what is passed on needs no model, and may be unknown to the server.
+        tells = report.reason != FORWARD or isinstance(error, OUT_OF_REACH)
+        if report.upstream == self._endpoint.url and tells:
+            self._learn(error, report.latency)
+
+    def _learn(self, error: ProxyError | None, latency: float) -> None:
         if error is None:
             self._succeeded_at = self._clock.now()
             if self._trials.are_wanted:
@@ -185,13 +196,16 @@ class UpstreamMonitor(Observer):
                 self._become(Health(is_well=True))
                 self._wake.set()  # its limits are to be read
             return
+        if self._api.is_guess:  # which this may disprove
+            self._doubted = True
+            self._wake.set()
         if not isinstance(error, UpstreamError) or isinstance(error, InputsInDoubt | NoUpstream):
             return
         if isinstance(error, UpstreamMisconfigured):
             reason = error.reason or str(error)
             told = f"calls are answered with {reason}" if reason.startswith("status") else reason
             self._trials.failed(Health(False, told), self._clock.now())
-        elif isinstance(error, UpstreamTimeout) and report.latency >= min(HUNG, self._endpoint.timeout):
+        elif isinstance(error, UpstreamTimeout) and latency >= min(HUNG, self._endpoint.timeout):
             self._trials.want()
         if self.ready:
             self._doubted = True

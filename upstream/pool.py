@@ -17,6 +17,8 @@ from batching.errors import (
     UpstreamPaused,
 )
 from batching.observer import CallReport, Observer
+from upstream.clamp import Clamp
+from upstream.forwarding import Forwarding
 from upstream.member import WITNESS, Member
 from upstream.outage import no_upstream, outage_of
 from upstream.retries import Retries, Where
@@ -24,11 +26,12 @@ from upstream.retries import Retries, Where
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
-    from batching.call import Batch
+    from batching.call import Batch, Item
     from batching.capacity import Capacity
     from batching.clock import Clock
     from batching.key import BatchKey
     from batching.outcomes import Answer
+    from upstream.dialects.dialect import UpstreamInfo
     from upstream.endpoint import AnyEndpoint
 
 log = logging.getLogger(__name__)
@@ -57,11 +60,13 @@ class UpstreamPool(Observer):
         *,
         unavailable_wait: float = 0.0,
         observer: Observer | None = None,
+        clamp: Clamp | None = None,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """``most_in_flight``: batches at each upstream at once.
 
         ``unavailable_wait``: seconds from the moment when no upstream can be reached for which calls wait for one.
+        ``clamp``: learns from refusals how large calls may be.
         """
         several = len(endpoints) > 1
         self._upstreams = [Member(endpoint, most_in_flight, has_others=several) for endpoint in endpoints]
@@ -69,6 +74,7 @@ class UpstreamPool(Observer):
         self._clock = clock
         self._unavailable_wait = unavailable_wait
         self._observer = observer or Observer()
+        self._clamp = clamp or Clamp(capacity, batch_size=capacity.full_batch_size, batches=most_in_flight)
         self._jitter = jitter
         self._retries = Retries(waits=unavailable_wait > 0)
         self._lock = threading.Lock()
@@ -76,13 +82,41 @@ class UpstreamPool(Observer):
         #: Whether calls that end well leave the capacity as it is.
         self._is_steady = False
         self._outage_since: float | None = None
+        #: Requests that are passed on beside the batches.
+        self.forwarding = Forwarding(
+            self._upstreams,
+            self._lock,
+            clock,
+            at_once=most_in_flight * len(endpoints),
+            unavailable_wait=unavailable_wait,
+            stopping=self._stopping,
+            observer=self._observer,
+            adapt=self._adapt,
+            speaker=self._await_speaker,
+        )
+        #: An endpoint whose dialect is known.
+        self._speaker: AnyEndpoint | None = None
+        self._has_speaker = threading.Event()
+        self._look_for_speaker()
 
     def __repr__(self) -> str:
         return f"<UpstreamPool {self._upstreams}, {self._retries}>"
 
-    def cannot(self, key: BatchKey) -> str | None:
-        """Say why the upstreams cannot do what the key asks for; None if they can. All serve the same model."""
-        return self._upstreams[0].endpoint.cannot(key)
+    def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey:
+        """Return the key under which the upstreams do it; raises ``Unsupported`` if they cannot.
+
+        All serve the same model by the same API. Where no upstream has answered yet, so that its API is not known, the
+        calling thread waits for that as long as calls wait in an outage; raises ``UpstreamUnavailable`` after that.
+        """
+        speaker = self._speaker or self._await_speaker()
+        return speaker.fit(key, items)
+
+    @property
+    def known(self) -> tuple[str, UpstreamInfo | None]:
+        """The API that the upstreams speak, empty if it is not known, and what the first that told says of itself."""
+        endpoints = [each.endpoint for each in self._upstreams if each.endpoint.speaks]
+        told = next((each.known for each in endpoints if each.known is not None), None)
+        return endpoints[0].speaks if endpoints else "", told
 
     def send(self, batch: Batch) -> Answer:
         """Return one result for each item, in order; raises an ``UpstreamError``.
@@ -113,6 +147,8 @@ class UpstreamPool(Observer):
 
     def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:  # noqa: ARG002
         """Leave out what does not answer while others do; an ejected upstream that answers is tried again at once."""
+        if not ready:
+            self._clamp.went_away(upstream)
         with self._lock:
             for each in self._upstreams:
                 if each.endpoint.url == upstream:
@@ -120,6 +156,18 @@ class UpstreamPool(Observer):
                     if ready:
                         each.readmit()
             self._adapt(self._clock.now())
+        self._look_for_speaker()
+
+    def _await_speaker(self) -> AnyEndpoint:
+        """Return an endpoint whose dialect is known, once there is one or the wait for it is over."""
+        if self._speaker is None:
+            self._clock.wait_for(self._has_speaker, self._unavailable_wait)
+        return self._speaker or self._upstreams[0].endpoint
+
+    def _look_for_speaker(self) -> None:
+        self._speaker = next((each.endpoint for each in self._upstreams if each.endpoint.speaks), None)
+        if self._speaker is not None:
+            self._has_speaker.set()
 
     # ---- which ----------------------------------------------------------------------------------
 
@@ -262,6 +310,8 @@ class UpstreamPool(Observer):
             if error is not None or not self._is_steady or upstream.window.size != window:
                 self._adapt(now)
         url = upstream.endpoint.url
+        if error is not None or now >= self._clamp.rises_at:
+            self._clamp.learn(url, batch, error, now)
         self._observer.on_call(CallReport(url, len(batch.items), batch.reason, retry_reason, now - began, error))
         if ejected:
             self._observer.on_ejection(url)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
@@ -20,6 +21,7 @@ from upstream.connection_pool import ConnectionPool
 from upstream.http_reply import BROKE_OFF, Reply
 from upstream.lookup import resolve
 from upstream.origin import origin_of
+from upstream.stream import Stream
 from upstream.tls import PEER_CLOSED, words_for
 from upstream.wrong_scheme import EXPECTS_TLS, complaint_of_plain_http
 
@@ -69,10 +71,13 @@ class ExchangeAdapter(HTTPAdapter):
         self._resolve = resolve
         self._pool: ConnectionPool | None = None
 
-    def connect_to(self, request: PreparedRequest) -> None:
-        """Take the origin of the exchanges, and the trust store if it is https, from a request that was prepared."""
+    def connect_to(self, request: PreparedRequest, ca_file: str | None = None) -> None:
+        """Take the origin of the exchanges, and the trust store if it is https, from a request that was prepared.
+
+        ``ca_file``: certificates that are trusted beside the system's.
+        """
         self._pool = ConnectionPool(
-            origin_of(str(request.url)), self._size, self._now, idle=self._idle, resolve=self._resolve
+            origin_of(str(request.url), ca_file), self._size, self._now, idle=self._idle, resolve=self._resolve
         )
 
     def exchange(self, request: bytes, end: float, max_bytes: int | None, on_stale: Callable[[], None]) -> Reply:
@@ -81,15 +86,33 @@ class ExchangeAdapter(HTTPAdapter):
         ``max_bytes``: see ``ReplyReader.expect``. A connection that the peer closed before it could see the request
         has lost nothing: ``on_stale`` is called, and the request goes over a new one.
         """
-        pool = self._pool
-        if pool is None:
-            raise RuntimeError("`connect_to` comes first")
+        pool = self._connected()
         try:
             return self._exchange(pool, pool.take(end), request, end, max_bytes)
         except StaleConnection:
             on_stale()
         # Others in the pool may be stale as well.
         return self._exchange(pool, pool.open(end), request, end, max_bytes)
+
+    def stream(
+        self,
+        request: bytes,
+        end: float,
+        max_bytes: int,
+        on_stale: Callable[[], None],
+        look: Callable[[], None] | None = None,
+    ) -> Stream:
+        """Send a request whose reply is read in pieces; see ``exchange`` and ``Connection.begin``."""
+        pool = self._connected()
+
+        def begin(connection: Connection) -> Reply:
+            return connection.begin(request, end, max_bytes, look)
+
+        try:
+            return self._begin(pool, pool.take(end), begin)
+        except StaleConnection:
+            on_stale()
+        return self._begin(pool, pool.open(end), begin)
 
     def close_idle(self) -> None:
         """Close the connections that have been idle for too long; any thread may call it now and then."""
@@ -102,6 +125,11 @@ class ExchangeAdapter(HTTPAdapter):
         if self._pool is not None:
             self._pool.close()
 
+    def _connected(self) -> ConnectionPool:
+        if self._pool is None:
+            raise RuntimeError("`connect_to` comes first")
+        return self._pool
+
     def _exchange(
         self, pool: ConnectionPool, connection: Connection, request: bytes, end: float, max_bytes: int | None
     ) -> Reply:
@@ -113,8 +141,7 @@ class ExchangeAdapter(HTTPAdapter):
             if reply.status in CONNECTION_STATUSES:
                 self._look_at(reply, pool, connection, has_served=has_served)
         except UpstreamBroke as problem:
-            problem.reason = "closed within its answer"
-            pool.avoid(connection.target, problem.reason)
+            self._note_broken(problem, pool, connection)
             raise
         except OSError as problem:
             self._fail(problem, pool, connection, self._now() - began, has_served=has_served)
@@ -122,6 +149,40 @@ class ExchangeAdapter(HTTPAdapter):
             return reply
         finally:
             pool.put(connection)
+
+    def _begin(self, pool: ConnectionPool, connection: Connection, begin: Callable[[Connection], Reply]) -> Stream:
+        """Begin the exchange over this connection; it goes back into the pool when the stream has ended."""
+        has_served = connection.state is State.IDLE
+        began = self._now()
+        is_streamed = False
+        try:
+            reply = begin(connection)
+            if reply.status in CONNECTION_STATUSES:
+                self._look_at(reply, pool, connection, has_served=has_served)
+            is_streamed = True
+        except UpstreamBroke as problem:
+            self._note_broken(problem, pool, connection)
+            raise
+        except OSError as problem:
+            self._fail(problem, pool, connection, self._now() - began, has_served=has_served)
+        finally:
+            if not is_streamed:
+                pool.put(connection)
+        return Stream(reply, connection, partial(self._read, pool, connection), pool.put)
+
+    def _read(self, pool: ConnectionPool, connection: Connection, end: float) -> bytes:
+        began = self._now()
+        try:
+            return connection.read(end)
+        except UpstreamBroke as problem:
+            self._note_broken(problem, pool, connection)
+            raise
+        except OSError as problem:
+            self._fail(problem, pool, connection, self._now() - began, has_served=True)
+
+    def _note_broken(self, problem: UpstreamBroke, pool: ConnectionPool, connection: Connection) -> None:
+        problem.reason = "closed within its answer"
+        pool.avoid(connection.target, problem.reason)
 
     def _fail(
         self, problem: OSError, pool: ConnectionPool, connection: Connection, lasted: float, *, has_served: bool

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING
 
 from config import __version__, banner, banner_members, sizing_problems
 from config.active import active
-from config.banner import heading
+from config.banner import heading, upstream_line
 from config.console import json_line
 from config.fitting import least_tasks, thread_stack
+from wiring.asking import upstreams_told
 from wiring.listening import refusals
 from wiring.master import METRICS_DIRECTORY, embedded_upstream, machine
 from wiring.respawn import Respawn, go_before_the_master, has_work
@@ -137,15 +138,22 @@ def on_exit(server: Arbiter) -> None:  # noqa: ARG001
 
 
 def _announce(server: Arbiter) -> None:
-    """Show what is in force, and where it came from."""
+    """Show what is in force and where it came from, and what the upstreams speak."""
     urls = " ".join(f"http://{listener.cfg_addr[0]}:{listener.sock.getsockname()[1]}" for listener in server.LISTENERS)
     settings = active()
-    said = banner(settings, version=__version__, url=urls)
+    # It is known what the embedded server speaks.
+    told = iter(()) if embedded_upstream.is_running else upstreams_told(settings)
     if settings.log_format == "json":
-        first = heading(version=__version__, url=urls)
-        members = banner_members(settings, version=__version__, url=urls)
-        said = json_line("banner", logging.INFO, first, **members)
+        members = banner_members(settings, version=__version__, url=urls, upstreams=dict(told))
+        _say(json_line("banner", logging.INFO, heading(version=__version__, url=urls), **members))
+        return
+    _say(banner(settings, version=__version__, url=urls))
+    for url, sentence in told:
+        _say(upstream_line(url, sentence))
+
+
+def _say(line: str) -> None:
     # Standard error may have been closed before the start, and its disk may be full.
     with suppress(AttributeError, OSError, ValueError):
-        sys.stderr.write(said + "\n")
+        sys.stderr.write(line + "\n")
         sys.stderr.flush()

@@ -107,6 +107,11 @@ class EmbeddedUpstream:
         self._server: EmbeddedServer | None = None
         self._url = ""
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the settings in force have it as their upstream."""
+        return self._server is not None and active().inference_url == (self._url,)
+
     def ensure(self) -> None:
         """Start it if the settings want it and it does not run, and make it the upstream; exits if it cannot start."""
         settings = active()

@@ -5,27 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from upstream.detection import Detector, Wanted, as_set
+from upstream.detection import Detector, as_set
 from upstream.endpoint import Endpoint, Finding
 from upstream.kinds import dialect_of, sentence
+from wiring.asking import wanted_of
 
 if TYPE_CHECKING:
     from batching import Clock, Observer
     from config import Settings
+    from upstream.detection import Wanted
     from upstream.endpoint import Get, Post
     from upstream.identity import Identities
-
-
-def wanted_of(settings: Settings) -> Wanted:
-    """Return what the settings say of the servers' API."""
-    return Wanted(
-        settings.upstream_api,
-        settings.upstream_model,
-        settings.upstream_path,
-        settings.upstream_input_field,
-        settings.upstream_output_field,
-        settings.upstream_extra,
-    )
 
 
 def endpoints(settings: Settings, clock: Clock, observer: Observer, identities: Identities) -> list[Endpoint]:
@@ -39,8 +29,9 @@ def endpoints(settings: Settings, clock: Clock, observer: Observer, identities: 
             url,
             None if found is None else dialect_of(found, url, wanted),
             clock,
-            # Each has connections for all batches, should it be the only one left, and for its monitor.
-            connections=settings.max_inflight_batches * len(settings.inference_url) + 1,
+            # Each has connections for all batches and as many passed-through requests, should it be the only one left,
+            # and for its monitor.
+            connections=2 * settings.max_inflight_batches * len(settings.inference_url) + 1,
             timeout=settings.upstream_timeout,
             api_key=settings.inference_api_key,
             observer=observer,

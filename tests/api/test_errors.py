@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api import errors
 from api.error_forms import ERROR_TYPES, MOST_TEXT, RequestError, retry_after_header
 from batching.errors import (
     BatcherDied,
@@ -17,6 +18,8 @@ from batching.errors import (
     ProxyError,
     ShuttingDown,
     UpstreamError,
+    UpstreamFailed,
+    UpstreamMisconfigured,
     UpstreamOverloaded,
     UpstreamProtocolError,
     UpstreamRejected,
@@ -169,3 +172,39 @@ def test_two_apps_need_not_agree_on_anything(edge_with: Callable[..., AbstractCo
     with edge_with() as one, edge_with() as other:
         assert one.post({"input": "a"}).status_code == other.post({"input": "a"}).status_code == 200
         assert one.scrape()['autobatch_items_total{outcome="ok"}'] == 1
+
+
+# What OpenAI's SDKs obey
+
+
+@pytest.mark.parametrize("path", ["/embed", "/v1/embeddings", "/api/embed"])
+def test_a_refusal_for_now_says_in_both_ways_when_to_come_again(
+    edge_with: Callable[..., AbstractContextManager[Edge]], path: str
+) -> None:
+    with edge_with(max_concurrent_requests=1) as edge:
+        edge.upstream.gate.clear()
+        first = edge.in_background({"input": "a"})
+        edge.upstream.arrived.acquire(timeout=10)
+        refusal = edge.post({"input": "b"}, path=path)
+        edge.upstream.gate.set()
+        assert first().status_code == 200
+    assert refusal.status_code == 429
+    assert refusal.headers["retry-after-ms"] == f"{refusal.headers['Retry-After']}000"
+    assert "x-should-retry" not in refusal.headers
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final"),
+    [
+        (DeadlineExceeded("late"), True),
+        (UpstreamTimeout("late"), True),
+        (UpstreamFailed("it throws on this"), True),
+        (UpstreamMisconfigured("404"), True),
+        (UpstreamUnavailable("down", retry_after=1), False),
+        (UpstreamError("500"), False),
+        (Overloaded("full", retry_after=1), False),
+        (UpstreamRejected("no", status=422), False),  # which is repeated by none
+    ],
+)
+def test_what_a_repeat_would_meet_again_is_told_to_be_final(error: ProxyError, is_final: bool) -> None:
+    assert errors.is_final(error) is is_final

@@ -226,6 +226,20 @@ def test_a_failure_before_the_first_byte_is_an_error_of_the_api(answers: Sequenc
     assert bench.outcomes == [raised.value.outcome]
 
 
+@pytest.mark.parametrize("first", [b"", b"<html>", b" " * 65, b"OK", b"null"])
+def test_an_answer_that_is_not_json_is_not_passed_on(first: bytes) -> None:
+    bench = Bench(answer(first, b"more"))
+    with pytest.raises(UpstreamProtocolError, match="not JSON"):
+        bench.carry_out()
+    assert (bench.is_idle, bench.outcomes) == (True, ["error"])
+
+
+@pytest.mark.parametrize("first", [b"[", b"{", b' \n["a"'])
+def test_json_may_begin_with_space(first: bytes) -> None:
+    bench = Bench(answer(first, b"more"))
+    assert b"".join(bench.serve(bench.carry_out())[0]) == first + b"more"
+
+
 def test_a_bug_leaves_nothing_behind() -> None:
     bench = Bench()
     with pytest.raises(IndexError):

@@ -121,6 +121,69 @@ def test_a_client_that_shortens_its_deadline_gets_504_when_it_passes(edge: Edge)
     assert 0.05 <= time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize(
+    ("header", "told", "seconds"),
+    [
+        ("x-stainless-read-timeout", "5", 5.0),
+        ("x-stainless-read-timeout", "2.5", 2.5),
+        ("x-stainless-timeout", "7", 7.0),
+        ("x-stainless-timeout", "600", 30.0),
+        ("x-stainless-timeout", "inf", 30.0),
+        *[("x-stainless-read-timeout", nonsense, 30.0) for nonsense in ("NaN", "-1", "0", "soon", "")],
+    ],
+)
+def test_the_deadline_that_openais_sdks_tell_is_kept_where_it_is_shorter(
+    edge: Edge, header: str, told: str, seconds: float
+) -> None:
+    before = time.monotonic()
+    assert edge.post({"input": "a"}, {header: told}, path="/v1/embeddings").status_code == 200
+    assert before + seconds - 0.5 < edge.upstream.batches[0].deadline < before + seconds + 2
+
+
+def test_other_apis_have_no_such_header(edge: Edge) -> None:
+    before = time.monotonic()
+    edge.post({"input": "a"}, {"x-stainless-read-timeout": "5"})
+    assert edge.upstream.batches[0].deadline > before + 20
+
+
+# Token ids
+
+
+def test_requests_of_token_ids_are_counted_and_told_of_once(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        edge.post({"input": [1, 2]}, path="/v1/embeddings")
+    edge.post({"input": "a"}, path="/v1/embeddings")
+    assert edge.scrape()['autobatch_token_id_requests_total{route="/v1/embeddings"}'] == 3
+    assert caplog.text.count("check_embedding_ctx_length=False") == 1
+
+
+# Vectors that are base64
+
+PACKED = b'"AAAAPwAAgL4="'
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("/embed", {"inputs": "a"}, [[0.5, -0.25]]),
+        ("/embed", {"inputs": ["a", "a"]}, [[0.5, -0.25], [0.5, -0.25]]),
+        ("/embed", {"input": "a"}, {"embedding": [0.5, -0.25]}),
+        ("/", {"inputs": "a"}, [[0.5, -0.25]]),
+    ],
+)
+def test_vectors_that_an_upstream_packs_are_numbers_where_the_api_has_numbers(
+    edge: Edge, path: str, body: object, expected: object
+) -> None:
+    edge.upstream.digits = {b'"a"': PACKED}
+    assert edge.post(body, path=path).get_json() == expected
+
+
+def test_base64_that_is_broken_is_the_upstreams_fault_and_counted(edge: Edge) -> None:
+    edge.upstream.digits = {b'"a"': b'"AAA!"'}
+    assert edge.post({"inputs": "a"}).status_code == 502
+    assert edge.scrape()['autobatch_items_total{outcome="error"}'] == 1
+
+
 # Limits
 
 

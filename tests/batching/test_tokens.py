@@ -11,6 +11,8 @@ from tests.batching.test_batcher import BatcherBench
 from tests.support.fakes import FakeClock, FakeUpstream, items_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batching import Answer, Batch
 
 
@@ -28,7 +30,7 @@ class CountingUpstream(FakeUpstream):
         return answer._replace(tokens=tokens_of(batch.items))
 
 
-def tokens_of(items: list[bytes]) -> int:
+def tokens_of(items: Sequence[bytes]) -> int:
     return sum(2 + len(item) for item in items)
 
 

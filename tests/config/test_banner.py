@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from config import DECLARATIONS, Settings, banner, banner_members, effective_settings
 from config.__main__ import main
+from config.banner import upstream_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,3 +90,13 @@ def test_a_command_reports_wrong_settings_and_fails(capsys: pytest.CaptureFixtur
     assert 'port = "x" (flag --port)' in capsys.readouterr().err
     assert main(["--help"]) == 0
     assert "--write-docs" in capsys.readouterr().out
+
+
+def test_what_an_upstream_speaks_is_said_in_one_line() -> None:
+    assert upstream_line("http://a", "speaks\nTEI\x1b") == "  upstream http://a speaks\\nTEI\\x1b"
+
+
+def test_what_upstreams_speak_is_a_member_where_it_is_known() -> None:
+    assert "upstreams" not in banner_members(Settings(), version="1", url="http://a")
+    members = banner_members(Settings(), version="1", url="http://a", upstreams={"http://b": "speaks TEI"})
+    assert members["upstreams"] == {"http://b": "speaks TEI"}

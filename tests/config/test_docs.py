@@ -61,7 +61,7 @@ def test_the_example_of_a_setting_without_default_works_when_uncommented(tmp_pat
 def test_the_table_has_one_row_a_setting() -> None:
     rows = [line for line in markdown_table().splitlines() if line.startswith("| `")]
     assert len(rows) == len(DECLARATIONS)
-    assert "| `max_batch_size` | `32` | 1 to 1000 items | Most items in one upstream call. |" in rows
+    assert "| `max_batch_size` | `32` | 1 to 2048 items | Most items in one upstream call. |" in rows
     assert all(row.count("|") == 5 for row in rows)
 
 

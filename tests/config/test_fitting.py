@@ -102,6 +102,18 @@ def test_answers_that_wait_for_slow_clients_get_a_part_of_little_memory() -> Non
     assert fit(chosen, Machine(memory=memory)).settings.max_unsent_bytes == 50_000_000
 
 
+@pytest.mark.parametrize(
+    ("room", "limit"),
+    [(400_000_000, 16_000_000), (320_000_000, 16_000_000), (200_000_000, 10_000_000), (20_000_000, 2_000_000)],
+)
+def test_bodies_may_be_as_large_as_memory_has_room_for_their_values(room: int, limit: int) -> None:
+    machine = Machine(memory=Bound(MASTER_BYTES + WORKER_BYTES + room, "a cgroup allows little"))
+    fitted = fit(Settings(inference_url=URL), machine)
+    assert fitted.settings.payload_limit == limit
+    assert (f"a cgroup allows little: payload_limit = {limit}" in fitted.notes) == (limit < 16_000_000)
+    assert fit(Settings(inference_url=URL, payload_limit=12_000_000), machine).settings.payload_limit == 12_000_000
+
+
 def test_memory_that_the_processes_themselves_fill_is_warned_of() -> None:
     machine = Machine(memory=Bound(100_000_000, "a cgroup allows 100 MB"))
     *_, note = fit(Settings(max_concurrent_requests=64, threads=80), machine).notes

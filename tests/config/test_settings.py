@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import pytest
 from marshmallow import ValidationError, fields, validate
 
 from config import DECLARATIONS, Declaration, Settings, SettingsSchema
+from tests.upstream.network_bench import self_signed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WHOLE_NUMBERS = [each for each in DECLARATIONS if isinstance(each.check, fields.Integer)]
 
@@ -27,8 +32,10 @@ def test_the_defaults_are_the_documented_ones() -> None:
     settings = Settings()
     assert settings.inference_url == ()
     assert (settings.max_batch_size, settings.max_wait_time_ms, settings.port) == (32, 100, 3000)
-    assert (settings.max_concurrent_requests, settings.max_client_batch_size) == (512, 1000)
-    assert (settings.batch_timing, settings.upstream_api, settings.workers) == ("adaptive", "tei", 1)
+    assert (settings.max_concurrent_requests, settings.max_client_batch_size) == (512, 2048)
+    assert (settings.batch_timing, settings.upstream_api, settings.workers) == ("adaptive", "auto", 1)
+    assert settings.payload_limit == 16_000_000
+    assert (settings.upstream_model, settings.upstream_extra, settings.upstream_ca_file) == ("", "", "")
     assert settings.api_key is None
 
 
@@ -64,7 +71,7 @@ def test_a_whole_number_is_taken_at_its_limits_and_refused_beyond(declaration: D
 
 
 def test_the_ranges_are_the_documented_ones() -> None:
-    assert limits_of(by_name("max_batch_size")) == (1, 1000)
+    assert limits_of(by_name("max_batch_size")) == (1, 2048)
     assert limits_of(by_name("max_wait_time_ms")) == (1, 10_000)
     assert limits_of(by_name("port")) == (0, 65_535)
 
@@ -110,3 +117,72 @@ def test_an_ipv6_address_is_bound_in_brackets() -> None:
 def test_without_an_upstream_the_embedded_server_is_used() -> None:
     assert Settings().embedded
     assert not Settings(inference_url=("http://tei",)).embedded
+
+
+# What is said of an upstream
+
+
+def loaded(**given: object) -> dict[str, object]:
+    """Return what the schema makes of these values."""
+    return dict(SettingsSchema().load(given))
+
+
+@pytest.mark.parametrize("path", ["/embed", "/v2/encode", "/embed?model=a", "/a/b-c_d.e~f", "/"])
+def test_a_path_may_have_a_query(path: str) -> None:
+    assert loaded(upstream_path=path) == {"upstream_path": path}
+
+
+@pytest.mark.parametrize("path", ["embed", "/a b", "/a#b", "/a\\b", "http://a/b", "/a\r\nx: y", "/é"])
+def test_what_is_no_path_is_refused(path: str) -> None:
+    with pytest.raises(ValidationError, match="a path that begins with /"):
+        loaded(upstream_path=path)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ('{"model": "m", "truncate": true}', '{"model":"m","truncate":true}'),
+        ({"model": "m"}, '{"model":"m"}'),
+        ("{}", ""),
+        ("", ""),
+    ],
+)
+def test_constant_members_are_kept_as_compact_json(given: object, kept: str) -> None:
+    assert loaded(upstream_extra=given) == {"upstream_extra": kept}
+
+
+@pytest.mark.parametrize("given", ["[]", '"a"', "{", '{"a":NaN}', "{" * 100_000, 5])
+def test_constant_members_that_are_no_json_object_are_refused(given: object) -> None:
+    with pytest.raises(ValidationError, match="a JSON object"):
+        loaded(upstream_extra=given)
+
+
+@pytest.mark.parametrize("place", ["embeddings", "result.data", "data.embedding", "a b.c"])
+def test_a_place_in_an_answer_is_names_with_dots_between_them(place: str) -> None:
+    assert loaded(upstream_output_field=place) == {"upstream_output_field": place}
+
+
+@pytest.mark.parametrize("place", ["a..b", ".a", "a.", "a\nb", "a." * 20 + "b"])
+def test_other_places_are_refused(place: str) -> None:
+    with pytest.raises(ValidationError, match="names with dots"):
+        loaded(upstream_output_field=place)
+
+
+def test_a_file_of_certificates_is_kept_as_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = self_signed(tmp_path).with_suffix(".crt").name
+    monkeypatch.chdir(tmp_path)
+    assert loaded(upstream_ca_file=name) == {"upstream_ca_file": str(tmp_path / name)}
+    assert loaded(upstream_ca_file="") == {"upstream_ca_file": ""}
+
+
+def test_a_file_that_holds_no_certificate_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("no certificate")
+    with pytest.raises(ValidationError, match="no certificate in PEM form"):
+        loaded(upstream_ca_file=str(tmp_path / "none.pem"))
+    with pytest.raises(ValidationError, match="cannot be read: No such file"):
+        loaded(upstream_ca_file=str(tmp_path / "missing.pem"))
+
+
+def test_what_is_not_said_of_an_upstream_is_shown_in_words() -> None:
+    assert by_name("upstream_path").show("") == "found out"
+    assert by_name("upstream_path").show("/v2") == "/v2"

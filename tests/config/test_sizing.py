@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from config import Settings, idle_threads, sizing_problems, thread_count, worker_connections
@@ -89,3 +92,22 @@ def test_the_limit_of_open_files_must_cover_the_threads() -> None:
 
 def test_even_with_too_few_files_gunicorn_gets_more_connections_than_threads() -> None:
     assert worker_connections(Settings(), 256) > thread_count(Settings())
+
+
+def test_a_constant_member_cannot_be_the_list_of_texts() -> None:
+    problem = only_problem(Settings(upstream_extra='{"texts":[]}', upstream_input_field="texts"))
+    assert "upstream_extra" in problem
+    assert "'texts', which is upstream_input_field" in problem
+    assert sizing_problems(Settings(upstream_extra='{"model":"m"}', upstream_input_field="texts")) == ()
+
+
+@pytest.mark.parametrize("name", ["upstream_input_field", "upstream_output_field", "upstream_extra"])
+def test_what_a_plain_upstream_has_is_refused_for_another(name: str) -> None:
+    value = '{"model":"m"}' if name == "upstream_extra" else "texts"
+    given: dict[str, Any] = {name: value}
+    settings = Settings(**given)
+    problem = only_problem(replace(settings, upstream_api="tei"))
+    assert problem.startswith(f"{name} = {value}")
+    assert "needs upstream_api = plain, and it is tei" in problem
+    for api in ("auto", "plain"):
+        assert sizing_problems(replace(settings, upstream_api=api)) == ()

@@ -193,19 +193,19 @@ def test_what_argparse_cannot_read_does_not_exit(sources: Sources) -> None:
 def test_numbers_in_the_environment_are_parsed_strictly(sources: Sources, text: str) -> None:
     problem = sources.problem(environ={"MAX_BATCH_SIZE": text})
     assert problem.startswith("max_batch_size = ")
-    assert problem.endswith("(environment MAX_BATCH_SIZE): must be a whole number, 1 to 1000 items")
+    assert problem.endswith("(environment MAX_BATCH_SIZE): must be a whole number, 1 to 2048 items")
     assert len(problem) < 300
 
 
 @pytest.mark.parametrize("value", ['"32"', "32.0", "true", "[32]", "1979-05-27", "{}"])
 def test_a_wrong_type_in_the_file_is_refused(sources: Sources, value: str) -> None:
     problem = sources.toml(f"max_batch_size = {value}").problem()
-    assert problem.endswith("(config.toml): must be a whole number, 1 to 1000 items")
+    assert problem.endswith("(config.toml): must be a whole number, 1 to 2048 items")
 
 
 def test_a_value_out_of_range_names_key_value_source_and_range(sources: Sources) -> None:
     assert sources.problem("--max-batch-size", "-1") == (
-        "max_batch_size = -1 (flag --max-batch-size): must be a whole number, 1 to 1000 items"
+        "max_batch_size = -1 (flag --max-batch-size): must be a whole number, 1 to 2048 items"
     )
 
 
@@ -238,6 +238,8 @@ def test_urls_come_as_text_or_as_a_list(sources: Sources) -> None:
     assert sources.toml('inference_url = ["http://a:8080"]').load().inference_url == ("http://a:8080",)
     assert sources.toml('inference_url = "http://[::1]:80/"').load().inference_url == ("http://[::1]:80",)
     assert sources.load("--inference-url=https://b/base").inference_url == ("https://b/base",)
+    azure = "https://a.openai.azure.com/openai/deployments/d?api-version=2024-10-21"
+    assert sources.load("--inference-url", azure.replace("?", "/?")).inference_url == (azure,)
 
 
 def test_several_upstreams_may_be_given_in_each_way(sources: Sources) -> None:
@@ -263,6 +265,8 @@ def test_several_upstreams_may_be_given_in_each_way(sources: Sources) -> None:
         ("http://é", "characters"),
         ("http://a?", "query or fragment"),
         ("http://a#b", "query or fragment"),
+        ("http://a?api-key=1", "a key in its query"),
+        ("http://a?sig=1", "a key in its query"),
         ("http://a,", "URL 2"),
         ("http://a,http://a/", "names one URL twice"),
         ("", "leave it out to use the embedded server"),
@@ -451,7 +455,7 @@ def test_help_names_default_range_and_variable_of_every_flag(capsys: pytest.Capt
         load_settings(["--help"], {})
     assert left.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "--max-batch-size N Most items in one upstream call. (1 to 1000 items; default 32; " in text
+    assert "--max-batch-size N Most items in one upstream call. (1 to 2048 items; default 32; " in text
     assert "environment MAX_BATCH_SIZE)" in text
     assert "Time limits:" in text
     assert "--config PATH" in text

@@ -20,6 +20,7 @@ PROOFS = (
     "restart",
     "busy",
     "door",
+    "forward",
 )
 
 

@@ -29,6 +29,8 @@ REFUSALS = {
 }
 #: What stands in the row of a bad text instead of its vector.
 BAD_ROWS = {"null": b"null", "nan": b"[NaN,NaN]", "short": b"[1.5]"}
+#: The path that is not batched, and the bytes of its answer that are sent at once.
+PASSED, PIECE = "/similarity", 16_384
 INFO = {"model_id": "endurance", "max_client_batch_size": 1000, "max_concurrent_requests": 4096}
 
 
@@ -52,6 +54,9 @@ class Behaviour:
     shows: str = "422"
     serial: bool = False
     blocks: bool = False
+    #: Bytes of the answer to a request that is not batched, and the milliseconds over which they are sent.
+    passed: int = 2
+    passed_in: float = 0.0
 
 
 class Embedder:
@@ -107,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._embedder = embedder
         self._data = bytearray()
         self._transport: asyncio.Transport
+        self._passing: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -124,12 +130,23 @@ class Connection(asyncio.Protocol):
             texts = self._embedder.form.inputs(body)
             delay = self._embedder.due(self._embedder.delay(len(texts)))
             asyncio.get_running_loop().call_later(delay, self._answer, self._embedder.reply(texts))
+        elif path == PASSED:
+            self._passing = asyncio.get_running_loop().create_task(self._pass(self._embedder.behaviour))
         elif path == "/behave":
             self._embedder.behaviour = replace(Behaviour(), **json.loads(body))
             self._answer(wire.build_reply(200, "OK", b"{}"))
         else:
             delay = self._embedder.due(0.0) if self._embedder.behaviour.blocks else 0.0
             asyncio.get_running_loop().call_later(delay, self._answer, self._embedder.page(path))
+
+    async def _pass(self, behaviour: Behaviour) -> None:
+        """Send a list of zeros piece by piece."""
+        left = behaviour.passed
+        self._answer(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n[" % left)
+        body = memoryview((b"0," * (left // 2))[: left - 2] + b"]")
+        for at in range(0, len(body), PIECE):
+            await asyncio.sleep(behaviour.passed_in / 1e3 * PIECE / left)
+            self._answer(bytes(body[at : at + PIECE]))
 
     def _answer(self, reply: bytes | None) -> None:
         if reply is None:

@@ -4,4 +4,7 @@ A target is ``check(data)``, which fails or raises on a finding, with its ``SEED
 may insert. ``python -m tests.fuzz`` runs them for a bounded time; ``requirements-fuzz.txt`` holds what that needs.
 """
 
-TARGETS = ("apis", "body", "floats", "http_reply", "openai", "openai_answer", "reply", "upstream", "words", "settings")
+TARGETS = (
+    *("apis", "body", "detection", "floats", "http_reply", "openai", "openai_answer", "plain_answer", "reply"),
+    *("upstream", "words", "settings"),
+)

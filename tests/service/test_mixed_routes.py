@@ -44,7 +44,8 @@ def _of_openai(answer: Any) -> Any:
 
 def _embed(path: str, member: str, told: Callable[[Any], Any]) -> Callable[[str, int], Asked]:
     def ask(text: str, options: int) -> Asked:
-        given: dict[str, Any] = [{}, {"dimensions": 4}, {"truncate": False}][options]
+        sets: list[dict[str, Any]] = [{}, {"dimensions": 4}, {"truncate": False}]
+        given = sets[options]
         if path == "/v1/embeddings" and options == 2:  # it has no truncation
             given = {}
         if path == "/v1/embeddings":

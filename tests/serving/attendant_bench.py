@@ -23,7 +23,8 @@ class Application:
         self.extensions: Mapping[str, Any] = {}
         self.served: list[bytes] = []
         self.contexts = 0
-        self.length = 2
+        #: Of the body; None tells no length.
+        self.length: int | None = 2
         self.status = "200 OK"
         #: Whether it reads the body.
         self.reads = True
@@ -38,7 +39,7 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.served.append(environ["wsgi.input"].read() if self.reads else environ["PATH_INFO"].encode())
         self.during()
-        start_response(self.status, [("Content-Length", str(self.length))])
+        start_response(self.status, [] if self.length is None else [("Content-Length", str(self.length))])
         return self.pieces()
 
 

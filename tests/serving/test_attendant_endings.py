@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import pytest
 
 from api.cors_headers import EXTENSION, CorsHeaders
+from serving.connection import Connection
 from serving.exchange import MOST_DRAINED
 from tests.serving.attendant_bench import AttendantBench
-from tests.serving.conftest import Lines, answers_in
+from tests.serving.conftest import SETTINGS, Lines, answers_in
 from tests.support.service import embed_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -89,3 +96,33 @@ def test_a_page_of_an_origin_that_is_allowed_may_read_a_refusal(
     (answer,) = answers_in(client.recv(65_536))
     assert answer.status == 400
     assert answer.headers.get("access-control-allow-origin") == carried
+
+
+@pytest.mark.parametrize(
+    ("version", "length", "is_reset"), [("1.0", None, True), ("1.0", 9, False), ("1.1", None, False)]
+)
+def test_a_body_that_breaks_off_is_taken_for_a_whole_one_by_no_client(
+    bench: AttendantBench, version: str, length: int | None, is_reset: bool
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"half"
+        raise ConnectionAbortedError("the rest never comes")
+
+    bench.app.pieces, bench.app.length = pieces, length
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname(), 5) as far:
+        near, _ = listener.accept()
+        conn = Connection(SETTINGS, near, far.getsockname(), near.getsockname(), linger=half_close, readers=set())
+        far.sendall(f"POST /embed HTTP/{version}\r\nHost: h\r\n\r\n".encode())
+        assert not bench.attendant.attend(conn)
+        conn.close(graceful=True)
+        received = b""
+        with pytest.raises(ConnectionResetError) if is_reset else nullcontext():
+            while piece := far.recv(65_536):
+                received += piece
+        near.close()
+    assert is_reset or b"half" in received
+    assert not received.endswith(b"\r\n0\r\n\r\n")
+
+
+def half_close(conn: Connection) -> None:
+    conn.sock.shutdown(socket.SHUT_WR)

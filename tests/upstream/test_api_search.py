@@ -1,10 +1,9 @@
-"""A monitor learns which API its upstream speaks: from what it says of itself, else by a guess and a few small calls."""
+"""A monitor learns which API its upstream speaks: from what it says, else by a guess and a few small calls."""
 
 from __future__ import annotations
 
 import logging
-
-import pytest
+from typing import TYPE_CHECKING
 
 from tests.support.fakes import FakeUpstream
 from upstream.api_search import UNKNOWN_API, ApiSearch
@@ -12,6 +11,9 @@ from upstream.dialects.tei import TeiDialect
 from upstream.endpoint import Finding
 from upstream.health import FIRST_TRIAL, LAST_TRIAL
 from upstream.identity import Identities
+
+if TYPE_CHECKING:
+    import pytest
 
 SILENT = Finding(None, "it does not answer")
 KNOWN = Finding(TeiDialect(), "speaks TEI's API")

@@ -47,7 +47,7 @@ class LearningDialect(TeiDialect):
 
 class HeaderDialect(TeiDialect):
     name = "other"
-    health_paths = ("/nope", "/health")
+    health_paths: Sequence[str] = ("/nope", "/health")
 
     def credentials(self, api_key: str) -> Mapping[str, str]:
         return {"api-key": api_key}

@@ -9,6 +9,7 @@ import pytest
 from batching import Answer, BatchKey, CallReport, Options, Task
 from batching.errors import (
     ProxyError,
+    Unsupported,
     UpstreamBroke,
     UpstreamError,
     UpstreamOverloaded,
@@ -17,7 +18,7 @@ from batching.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from tests.support.fakes import results_of
+from tests.support.fakes import items_of, results_of
 from tests.upstream.pool_bench import PoolBench, busy
 from upstream.member import LONGEST_PAUSE
 from upstream.pool import BACKOFF
@@ -297,4 +298,6 @@ def test_what_the_upstreams_cannot_do_the_pool_cannot_do() -> None:
     bench = PoolBench(2)
     key = BatchKey(Task.EMBED, Options(dimensions=8))
     bench.upstreams[0].refusals = {key: "no dimensions"}
-    assert (bench.pool.cannot(key), bench.pool.cannot(BatchKey(Task.EMBED))) == ("no dimensions", None)
+    with pytest.raises(Unsupported, match="no dimensions"):
+        bench.pool.fit(key, items_of("a"))
+    assert bench.pool.fit(BatchKey(Task.EMBED), items_of("a")) == BatchKey(Task.EMBED)

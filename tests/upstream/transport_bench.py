@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upstream.http_reply import Reply
+    from upstream.stream import Stream
 
 #: Seconds that an exchange may take, and that it may end late.
 TIMEOUT, LATE = 0.5, 0.25
@@ -33,12 +34,24 @@ class Client:
         self.stale = 0
 
     def ask(self, text: str = "a", *, timeout: float = TIMEOUT) -> Reply:
-        body = b'{"inputs":["%b"]}' % text.encode()
-        message = b"POST /embed HTTP/1.1\r\nHost: upstream\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        return self.adapter.exchange(message, self.now() + timeout, 1_000_000, self.note_stale)
+        return self.adapter.exchange(message_of(text), self.now() + timeout, 1_000_000, self.note_stale)
+
+    def begin(self, text: str = "a", *, timeout: float = TIMEOUT) -> Stream:
+        """Ask for an answer in pieces."""
+        return self.adapter.stream(message_of(text), self.now() + timeout, 1_000_000, self.note_stale)
+
+    def read(self, stream: Stream, *, timeout: float = TIMEOUT) -> bytes:
+        """Read a stream to its end."""
+        return b"".join(iter(lambda: stream.read(self.now() + timeout), b""))
 
     def note_stale(self) -> None:
         self.stale += 1
+
+
+def message_of(text: str) -> bytes:
+    """What the upstream is sent."""
+    body = b'{"inputs":["%b"]}' % text.encode()
+    return b"POST /embed HTTP/1.1\r\nHost: upstream\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def vectors_of(text: str) -> bytes:

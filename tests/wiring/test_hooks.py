@@ -20,6 +20,7 @@ import pytest
 from config import Settings
 from config.active import activate, active
 from config.machine import Machine
+from tests.support.upstream import ScriptedUpstream
 from wiring import hooks, master
 from wiring.listening import refusals
 from wiring.master import EmbeddedUpstream
@@ -104,6 +105,26 @@ def test_with_json_the_banner_is_one_object_with_every_setting(capsys: pytest.Ca
     assert said["settings"]["inference_url"] == ["http://127.0.0.1:9"]
     assert said["settings"]["api_key"] == "set"
     assert said["level"] == "info"
+
+
+def test_the_banner_says_what_the_upstream_speaks_and_would_be_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    with ScriptedUpstream() as upstream:
+        activate(Settings(inference_url=(upstream.url,)))
+        hooks.when_ready(FakeArbiter())
+        line = capsys.readouterr().err.splitlines()[-1]
+        said = 'speaks TEI\'s API (GET /info tells scripted): POST /embed {"inputs":["a","b"]}'
+        assert line == f"  upstream {upstream.url} {said}"
+        activate(Settings(inference_url=(upstream.url,), log_format="json"))
+        hooks.on_reload(FakeArbiter())
+        assert json.loads(capsys.readouterr().err)["upstreams"] == {upstream.url: said}
+
+
+def test_the_embedded_server_is_not_asked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = EmbeddedUpstream()
+    embedded._server, embedded._url = object(), "http://127.0.0.1:9"  # type: ignore[assignment]
+    monkeypatch.setattr(hooks, "embedded_upstream", embedded)
+    hooks.when_ready(FakeArbiter())
+    assert "  upstream http" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

@@ -37,6 +37,8 @@ MAX_REMEMBERED_KEYS = 256
 #: The API whose unknown members are passed on: its clients write the body of the server itself.
 _FAMILY = "tei"
 _PLAIN = BatchKey(Task.EMBED)
+#: Options that a server may have a member for, of the same name and meaning as TEI's.
+_NAMED = ("dimensions", "normalize", "prompt_name", "truncate")
 
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
@@ -57,13 +59,16 @@ class PlainDialect:
         self._extra: dict[str, Any] = msgspec.json.decode(extra) if extra else {}
         self._begin = b"{%b:[" % _to_json(self._field)
         self._end = b"]%b}" % _members(self._extra)
+        #: Members that the server documents.
+        self._known: frozenset[str] = frozenset()
         self._fitted: Bounded[BatchKey, BatchKey] = Bounded(MAX_REMEMBERED_KEYS)
         self._ends: Bounded[BatchKey, bytes] = Bounded(MAX_REMEMBERED_KEYS)
 
     def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey:
-        """Return the key without the model, of which such a server has one, and without ``truncate``.
+        """Return the key without the model, of which such a server has one, and without what changes nothing.
 
-        Raises ``Unsupported`` for token ids, and for what the server would read over although it changes the result.
+        Raises ``Unsupported`` for token ids, and for what the server would read over although it changes the result:
+        options for which it documents no member.
         """
         check_texts(items, "plain")
         if key == _PLAIN:
@@ -80,13 +85,21 @@ class PlainDialect:
             raise Unsupported(f"{name}: a plain upstream takes texts and no other members", field=name)
         if key.task not in {Task.EMBED, Task.PREDICT}:
             raise Unsupported(f"a plain upstream cannot do {key.task}: Text Embeddings Inference can")
-        options = without_foreign(options, _FAMILY)
+        options, known = self._apart(without_foreign(options, _FAMILY))
         check_options(options, "plain")
-        for name, value in options.more:
+        for name, value in (*options.more, *known):
             is_fixed = name in self._extra and _to_json(self._extra[name]) != value
             if name == self._field or is_fixed:
                 raise Unsupported(f"{name}: the settings of this service say what it is", field=name)
-        return BatchKey(Task.EMBED, Options(more=options.more, family=options.family))
+        more = tuple(sorted({**dict(options.more), **dict(known)}.items()))
+        return BatchKey(Task.EMBED, Options(more=more, family=_FAMILY if more else ""))
+
+    def _apart(self, options: Options) -> tuple[Options, list[tuple[str, bytes]]]:
+        """Return the options without those that the server documents as members, and these as members."""
+        named = {name: getattr(options, name) for name in _NAMED if name in self._known}
+        given = {name: _to_json(value) for name, value in named.items() if value is not None}
+        rest = {name: value for name, value in options._asdict().items() if name not in given}
+        return Options(**rest), list(given.items())
 
     def request(self, key: BatchKey, items: Sequence[Item]) -> Request:
         return Request(self._path, self._begin + b",".join(items) + self._end_of(key))
@@ -131,13 +144,15 @@ class PlainDialect:
         return ""
 
     def describe(self, get: Callable[[str], Reply | None]) -> UpstreamInfo | None:
-        """Ask how many texts a call may have, if the server documents itself."""
+        """Ask how many texts a call may have, and which options there are, if the server documents itself."""
         reply = get("/openapi.json")
         documented = takers(decoded(reply.body)) if reply is not None and reply.status == 200 else []
-        for each in documented:
-            if (each.path, each.field) == (self._path, self._field) and each.most_items:
-                return UpstreamInfo(None, each.most_items, None)
-        return None
+        mine = next((each for each in documented if (each.path, each.field) == (self._path, self._field)), None)
+        known = frozenset() if mine is None else mine.known
+        if known != self._known:
+            self._known = known
+            self._fitted.clear()
+        return UpstreamInfo(None, mine.most_items, None) if mine is not None and mine.most_items else None
 
     def credentials(self, api_key: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {api_key}"}

@@ -32,7 +32,7 @@ _POSITIONS = ("index", "idx")
 #: Objects within one another that are looked into.
 MAX_DEPTH = 3
 
-ONE_TEXT = "it takes one text a call: a list of texts is answered with one vector, so nothing can be batched"
+ONE_TEXT = "it takes one text a call and no list, so nothing can be batched"
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -56,7 +56,7 @@ def split_at(body: bytes, place: Place, count: int) -> tuple[list[bytes], int]:
     while names and not _ELEMENTS(array):
         array = _member(array, names.pop(0), body)
     if _NUMBERS(array):
-        raise UpstreamMisconfigured(ONE_TEXT, reason=ONE_TEXT)
+        raise UpstreamMisconfigured("the upstream takes one text a call", reason=ONE_TEXT)
     try:
         if _ELEMENTS(array):
             array = _joined(array, names, count)

@@ -205,13 +205,45 @@ def test_recorded_troubles_mean_what_they_say() -> None:
 # What it says of itself
 
 
-def test_a_document_tells_how_many_texts_a_call_may_have() -> None:
-    inputs = {"type": "array", "items": {"type": "string"}, "maxItems": 16}
-    schema = {"type": "object", "properties": {"inputs": inputs}, "required": ["inputs"]}
+def documented(**members: dict[str, Any]) -> Reply:
+    """Return the OpenAPI document of a server whose ``POST /embed`` has these members."""
+    schema = {"type": "object", "properties": members, "required": ["inputs"]}
     operation = {"requestBody": {"content": {"application/json": {"schema": schema}}}}
-    document = {"openapi": "3.1.0", "paths": {"/embed": {"post": operation}}}
-    assert PlainDialect().describe(lambda _: reply_of(document)) == UpstreamInfo(None, 16, None)
-    assert PlainDialect("/other").describe(lambda _: reply_of(document)) is None
+    return reply_of({"openapi": "3.1.0", "paths": {"/embed": {"post": operation}}})
+
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+
+
+def test_a_document_tells_how_many_texts_a_call_may_have() -> None:
+    document = documented(inputs={**TEXTS, "maxItems": 16})
+    assert PlainDialect().describe(lambda _: document) == UpstreamInfo(None, 16, None)
+    assert PlainDialect("/other").describe(lambda _: document) is None
+
+
+def test_options_that_the_server_documents_are_passed_on() -> None:
+    dialect = PlainDialect()
+    key = BatchKey(Task.EMBED, Options(normalize=False, truncate=True, more=(("pool", b"1"),), family="tei"))
+    with pytest.raises(Unsupported):
+        dialect.fit(key, items_of("a"))
+    dialect.describe(lambda _: documented(inputs=TEXTS, normalize={"type": "boolean"}))
+    fitted = dialect.fit(key, items_of("a"))
+    assert dialect.request(fitted, items_of("a")).body == b'{"inputs":["a"],"normalize":false,"pool":1}'
+    with pytest.raises(Unsupported, match="dimensions"):
+        dialect.fit(BatchKey(Task.EMBED, Options(dimensions=8)), items_of("a"))
+    dialect.describe(lambda _: documented(inputs=TEXTS))
+    with pytest.raises(Unsupported):
+        dialect.fit(key, items_of("a"))
+
+
+def test_an_option_that_the_settings_fix_stays_fixed() -> None:
+    dialect = PlainDialect(extra='{"normalize":true}')
+    dialect.describe(lambda _: documented(inputs=TEXTS, normalize={"type": "boolean"}))
+    assert dialect.fit(BatchKey(Task.EMBED, Options(normalize=True)), items_of("a")).options.more == (
+        ("normalize", b"true"),
+    )
+    with pytest.raises(Unsupported, match="the settings of this service"):
+        dialect.fit(BatchKey(Task.EMBED, Options(normalize=False)), items_of("a"))
 
 
 @pytest.mark.parametrize("reply", [None, reply_of(b"", 404), reply_of(b"[]"), reply_of(b"{}")])
