@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchmarks import precise_loop, wire
+from benchmarks import openai_form, precise_loop, wire
+from benchmarks.openai_form import OpenAiForm
 from benchmarks.vectors import HashVectors, PaletteVectors, VectorSource
 
 if TYPE_CHECKING:
@@ -152,11 +153,14 @@ class Service:
     def __init__(self, accelerator: Accelerator, vectors: VectorSource) -> None:
         self._accelerator = accelerator
         self._vectors = vectors
+        self._openai = OpenAiForm(vectors)
 
     def handle(self, method: bytes, path: bytes, body: bytes, reply: Callable[[bytes], None]) -> None:
         """Answer through `reply`, at once or when the accelerator is through."""
         if path == b"/embed" and method == b"POST":
             self._embed(body, reply)
+        elif path == b"/v1/embeddings" and method == b"POST":
+            self._embeddings(body, reply)
         elif path == b"/reset" and method == b"POST":
             self._accelerator.reset()
             reply(_json_reply(200, {}))
@@ -188,6 +192,16 @@ class Service:
             ready = wire.build_reply(200, "OK", b"[" + b",".join([vector(text) for text in texts]) + b"]")
             self._accelerator.submit(len(texts), max(map(len, texts)), lambda: reply(ready))
 
+    def _embeddings(self, body: bytes, reply: Callable[[bytes], None]) -> None:
+        try:
+            asked = openai_form.decode(body)
+        except msgspec.DecodeError as error:
+            reply(_json_reply(400, {"error": {"message": str(error), "type": "invalid_request_error"}}))
+            return
+        texts = [asked.input] if isinstance(asked.input, str) else asked.input
+        ready = wire.build_reply(200, "OK", self._openai.answer(texts, asked.encoding_format))
+        self._accelerator.submit(len(texts), max(map(len, texts), default=0), lambda: reply(ready))
+
 
 def _info(_: Accelerator) -> dict[str, object]:
     return {
@@ -215,6 +229,7 @@ _GET_ROUTES: dict[bytes, Callable[[Accelerator], dict[str, object]]] = {
     b"/health": lambda _: {},
     b"/info": _info,
     b"/stats": _stats,
+    b"/v1/models": lambda _: {"object": "list", "data": [{"id": openai_form.MODEL, "object": "model"}]},
 }
 
 

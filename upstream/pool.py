@@ -17,21 +17,21 @@ from batching.errors import (
     UpstreamPaused,
 )
 from batching.observer import CallReport, Observer
+from upstream.choice import due_for_probe, elsewhere, least_busy, usable
 from upstream.clamp import Clamp
 from upstream.forwarding import Forwarding
 from upstream.member import WITNESS, Member
 from upstream.outage import no_upstream, outage_of
 from upstream.retries import Retries, Where
+from upstream.speakers import Speakers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
-    from batching.call import Batch, Item
+    from batching.call import Batch
     from batching.capacity import Capacity
     from batching.clock import Clock
-    from batching.key import BatchKey
     from batching.outcomes import Answer
-    from upstream.dialects.dialect import UpstreamInfo
     from upstream.endpoint import AnyEndpoint
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class UpstreamPool(Observer):
         #: Whether calls that end well leave the capacity as it is.
         self._is_steady = False
         self._outage_since: float | None = None
+        self.speakers = Speakers(endpoints, clock, unavailable_wait)
         #: Requests that are passed on beside the batches.
         self.forwarding = Forwarding(
             self._upstreams,
@@ -92,31 +93,11 @@ class UpstreamPool(Observer):
             stopping=self._stopping,
             observer=self._observer,
             adapt=self._adapt,
-            speaker=self._await_speaker,
+            speaker=self.speakers.one,
         )
-        #: An endpoint whose dialect is known.
-        self._speaker: AnyEndpoint | None = None
-        self._has_speaker = threading.Event()
-        self._look_for_speaker()
 
     def __repr__(self) -> str:
         return f"<UpstreamPool {self._upstreams}, {self._retries}>"
-
-    def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey:
-        """Return the key under which the upstreams do it; raises ``Unsupported`` if they cannot.
-
-        All serve the same model by the same API. Where no upstream has answered yet, so that its API is not known, the
-        calling thread waits for that as long as calls wait in an outage; raises ``UpstreamUnavailable`` after that.
-        """
-        speaker = self._speaker or self._await_speaker()
-        return speaker.fit(key, items)
-
-    @property
-    def known(self) -> tuple[str, UpstreamInfo | None]:
-        """The API that the upstreams speak, empty if it is not known, and what the first that told says of itself."""
-        endpoints = [each.endpoint for each in self._upstreams if each.endpoint.speaks]
-        told = next((each.known for each in endpoints if each.known is not None), None)
-        return endpoints[0].speaks if endpoints else "", told
 
     def send(self, batch: Batch) -> Answer:
         """Return one result for each item, in order; raises an ``UpstreamError``.
@@ -156,18 +137,7 @@ class UpstreamPool(Observer):
                     if ready:
                         each.readmit()
             self._adapt(self._clock.now())
-        self._look_for_speaker()
-
-    def _await_speaker(self) -> AnyEndpoint:
-        """Return an endpoint whose dialect is known, once there is one or the wait for it is over."""
-        if self._speaker is None:
-            self._clock.wait_for(self._has_speaker, self._unavailable_wait)
-        return self._speaker or self._upstreams[0].endpoint
-
-    def _look_for_speaker(self) -> None:
-        self._speaker = next((each.endpoint for each in self._upstreams if each.endpoint.speaks), None)
-        if self._speaker is not None:
-            self._has_speaker.set()
+        self.speakers.look()
 
     # ---- which ----------------------------------------------------------------------------------
 
@@ -180,44 +150,23 @@ class UpstreamPool(Observer):
         """
         with self._lock:
             now = self._clock.now()
-            chosen = next((each for each in self._usable() if each is not avoid and each.wants_probe(now)), None)
+            chosen = due_for_probe(self._upstreams, avoid, now)
             if chosen is not None:
                 chosen.breaker.probe()
                 chosen.probed_at = now
             else:
-                closed = [each for each in self._upstreams if each.breaker.is_closed]
-                if not closed:
+                chosen = least_busy(self._upstreams, avoid, now)
+                if chosen is None:
                     raise UpstreamPaused(no_upstream(self._upstreams, now))
-                # Of those equally busy the one asked least, which spreads the load also where it is low.
-                chosen = min(
-                    closed,
-                    key=lambda each: (
-                        each.not_before > now,
-                        each is avoid,
-                        not each.is_up,
-                        each.in_flight >= each.most_in_flight,
-                        each.in_flight,
-                        each.calls,
-                    ),
-                )
                 if chosen.not_before > now:
-                    pause = chosen.not_before - now
-                    raise UpstreamPaused(
-                        UpstreamOverloaded("the upstream has asked for a pause", retry_after=max(1.0, pause))
-                    )
+                    pause = max(1.0, chosen.not_before - now)
+                    raise UpstreamPaused(UpstreamOverloaded("the upstream has asked for a pause", retry_after=pause))
             chosen.in_flight += 1
             chosen.calls += 1
             is_probe = not chosen.breaker.is_closed
             if is_probe:
                 self._adapt(now)
             return chosen, is_probe
-
-    def _usable(self) -> list[Member]:
-        """Return the upstreams that may have batches: those that answer their health check, while one does."""
-        if all(each.is_up for each in self._upstreams):  # nearly always
-            return self._upstreams
-        up = [each for each in self._upstreams if each.is_up]
-        return up if any(each.breaker.is_closed for each in up) else self._upstreams
 
     def _second_chance(self, first: Member, batch: Batch, error: UpstreamError, *, is_probe: bool) -> Member | None:
         """Return the upstream for a retry, once it may be made; None if it must not be.
@@ -249,12 +198,9 @@ class UpstreamPool(Observer):
     def _elsewhere(self, first: Member) -> Member | None:
         """Take another upstream that gets calls as usual; None if there is none."""
         with self._lock:
-            now = self._clock.now()
-            others = [each for each in self._upstreams if each is not first]
-            well = [each for each in others if each.breaker.is_closed and each.is_up and each.not_before <= now]
-            if not well:
+            chosen = elsewhere(self._upstreams, first, self._clock.now())
+            if chosen is None:
                 return None
-            chosen = min(well, key=lambda each: (each.in_flight >= each.most_in_flight, each.in_flight, each.calls))
             chosen.in_flight += 1
             chosen.calls += 1
             return chosen
@@ -342,10 +288,10 @@ class UpstreamPool(Observer):
     def _adapt(self, now: float) -> None:
         """Let the queue give out as many batches as the upstreams take."""
         self._is_steady = all(each.is_steady(now) for each in self._upstreams)
-        usable = self._usable()
+        may_have_batches = usable(self._upstreams)
         slots: list[Slots] = []
         for each in self._upstreams:
-            slots += each.slots(now) if each in usable else [Slots(NOW, each.in_flight)]
+            slots += each.slots(now) if each in may_have_batches else [Slots(NOW, each.in_flight)]
         if any(each.breaker.is_closed for each in self._upstreams):
             self._outage_since = None
             self._capacity.change(slots=slots)

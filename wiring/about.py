@@ -12,7 +12,7 @@ from batching.key import Task
 if TYPE_CHECKING:
     from batching import Capacity
     from upstream.dialects.dialect import UpstreamInfo
-    from upstream.pool import UpstreamPool
+    from upstream.speakers import Speakers
 
 _TASKS = {"classifier": Task.CLASSIFY, "reranker": Task.CLASSIFY, "sparse": Task.EMBED_SPARSE}
 
@@ -20,9 +20,9 @@ _TASKS = {"classifier": Task.CLASSIFY, "reranker": Task.CLASSIFY, "sparse": Task
 class Knowledge(Observer):
     """What the routes know of the upstreams, as of the monitors' last look. Both records are replaced as a whole."""
 
-    def __init__(self, pool: UpstreamPool, capacity: Capacity, max_items: int) -> None:
+    def __init__(self, speakers: Speakers, capacity: Capacity, max_items: int) -> None:
         """``max_items``: of one request."""
-        self._pool = pool
+        self._speakers = speakers
         self._capacity = capacity
         self._max_items = max_items
         self._refresh()
@@ -44,7 +44,7 @@ class Knowledge(Observer):
         return self._bounds
 
     def _refresh(self) -> None:
-        api, info = self._pool.known
+        api, info = self._speakers.known
         self._about = about(api, info, self._max_items)
         self._bounds = bounds(info, self._max_items, self._capacity.full_batch_size)
 

@@ -81,7 +81,7 @@ class Service:
             observer=self._observers,
             clamp=clamp,
         )
-        self.knowledge = Knowledge(self.pool, self.capacity, settings.max_client_batch_size)
+        self.knowledge = Knowledge(self.pool.speakers, self.capacity, settings.max_client_batch_size)
         told = Observers(self.metrics, upstream_log, self.pool, self.knowledge)
         monitors = [UpstreamMonitor(endpoint, clamp, clock, told, identities) for endpoint in endpoints]
         self._observers.add(*monitors)  # which the pool tells of failed calls
@@ -131,7 +131,7 @@ class Service:
     def _engine(self) -> Engine:
         return Engine(
             self.batcher,
-            self.pool.fit,
+            self.pool.speakers.fit,
             self.knowledge.get_bounds,
             Forwarder(self.pool.forwarding, self.queue, self.metrics).carry_out,
             self.metrics,

@@ -299,5 +299,5 @@ def test_what_the_upstreams_cannot_do_the_pool_cannot_do() -> None:
     key = BatchKey(Task.EMBED, Options(dimensions=8))
     bench.upstreams[0].refusals = {key: "no dimensions"}
     with pytest.raises(Unsupported, match="no dimensions"):
-        bench.pool.fit(key, items_of("a"))
-    assert bench.pool.fit(BatchKey(Task.EMBED), items_of("a")) == BatchKey(Task.EMBED)
+        bench.pool.speakers.fit(key, items_of("a"))
+    assert bench.pool.speakers.fit(BatchKey(Task.EMBED), items_of("a")) == BatchKey(Task.EMBED)

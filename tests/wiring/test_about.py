@@ -39,7 +39,7 @@ def test_what_the_model_is_for_decides_what_a_route_of_several_tasks_stands_for(
 
 def test_a_look_brings_what_has_changed() -> None:
     bench = PoolBench(2)
-    knowledge = Knowledge(bench.pool, Capacity(batches=4, batch_size=16), 100)
+    knowledge = Knowledge(bench.pool.speakers, Capacity(batches=4, batch_size=16), 100)
     assert knowledge.get_about() == About("tei", max_items=100)
     bench.upstreams[1].known = UpstreamInfo("bge", 32, 512)
     knowledge.on_look(bench.upstreams[1].url)

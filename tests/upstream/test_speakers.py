@@ -1,0 +1,60 @@
+"""Keys are fitted to the API that the upstreams speak; a thread waits where none has answered yet."""
+
+from __future__ import annotations
+
+import pytest
+
+from batching import BatchKey, Task
+from batching.errors import UpstreamUnavailable
+from tests.support.fakes import FakeClock, FakeUpstream, items_of
+from upstream.dialects.dialect import UpstreamInfo
+from upstream.speakers import Speakers
+
+KEY = BatchKey(Task.EMBED)
+
+
+class SilentUpstream(FakeUpstream):
+    """Has not shown yet what it speaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.speaks = ""
+
+    def fit(self, key: BatchKey, items: object) -> BatchKey:
+        if not self.speaks:
+            raise UpstreamUnavailable("it has not answered yet")
+        return key
+
+
+def test_an_endpoint_that_knows_its_dialect_fits_keys_at_once() -> None:
+    clock = FakeClock()
+    speakers = Speakers([SilentUpstream(), FakeUpstream()], clock, 5.0)
+    assert speakers.fit(KEY, items_of("a")) == KEY
+    assert clock.now() == 0.0
+
+
+def test_a_thread_waits_for_the_first_that_answers() -> None:
+    clock, upstream = FakeClock(), SilentUpstream()
+    speakers = Speakers([upstream], clock, 5.0)
+
+    def answer() -> None:
+        upstream.speaks = "openai"
+        speakers.look()
+
+    clock.at(1.5, answer)
+    assert speakers.fit(KEY, items_of("a")) == KEY
+    assert clock.now() <= 5.0
+
+
+def test_where_none_answers_in_time_the_upstream_says_why() -> None:
+    clock = FakeClock()
+    with pytest.raises(UpstreamUnavailable, match="has not answered"):
+        Speakers([SilentUpstream()], clock, 5.0).fit(KEY, items_of("a"))
+    assert clock.now() == 5.0
+
+
+def test_what_the_first_that_told_says_of_itself_is_known() -> None:
+    silent, mute, told = SilentUpstream(), FakeUpstream(), FakeUpstream()
+    told.known = UpstreamInfo("bge", 32, 512)
+    assert Speakers([silent, mute, told], FakeClock(), 0.0).known == ("tei", told.known)
+    assert Speakers([silent], FakeClock(), 0.0).known == ("", None)
