@@ -260,8 +260,8 @@ def run(command: Sequence[str], **variables: str) -> subprocess.CompletedProcess
     ("command", "variables", "words"),
     [
         ([*APP, "--max-bach-size", "1"], {}, ["--max-bach-size", "--max-batch-size"]),
-        ([*APP, "--max-batch-size", "0", "--port", "x"], {}, ["max_batch_size = 0", "1 to 1000", "port", '"x"']),
-        (GUNICORN, {"MAX_BATCH_SIZE": "0"}, ["max_batch_size = 0", "environment MAX_BATCH_SIZE", "1 to 1000"]),
+        ([*APP, "--max-batch-size", "0", "--port", "x"], {}, ["max_batch_size = 0", "1 to 2048", "port", '"x"']),
+        (GUNICORN, {"MAX_BATCH_SIZE": "0"}, ["max_batch_size = 0", "environment MAX_BATCH_SIZE", "1 to 2048"]),
         (GUNICORN, {"THREADS": "100"}, ["threads = 100", "max_concurrent_requests + 8 = 520"]),
         ([*GUNICORN, "--threads", "4"], {"PORT": "0", "HOST": "127.0.0.1"}, ["threads = 4", "must be at least"]),
         ([*GUNICORN, "--workers", "2"], {"PORT": "0", "HOST": "127.0.0.1"}, ["workers = 2", "as a setting (WORKERS)"]),

@@ -386,7 +386,6 @@ def _bodies() -> Iterator[Case]:
         "json": _NOT_JSON,
         "encoding": _ENCODED,
         "twice": _TWICE,
-        "not-an-object": _NOT_OBJECTS,
         "number": {
             f"{number[:12]}-as-{place}": (text % number).encode()
             for number, (place, text) in product(_NOT_NUMBERS, _NUMBER_PLACES.items())
@@ -398,6 +397,7 @@ def _bodies() -> Iterator[Case]:
         },
     }.items():
         yield from cases(group, {name: post(body) for name, body in bodies.items()}, 400)
+    yield from cases("not-an-object", {name: post(body) for name, body in _NOT_OBJECTS.items()}, 422)
     yield from cases("twice-for-tei", {name: post(body) for name, body in _TWICE_FOR_TEI.items()}, 400, 422)
     nested = {f"{name}-{depth}": post(make(depth)) for (name, make), depth in product(_NESTED.items(), _DEPTHS)}
     yield from cases("depth", {name: raw for name, raw in nested.items() if len(raw) < PAYLOAD_LIMIT}, 400, 422)
@@ -510,9 +510,9 @@ _PATHS = [
     *("/embed/", "/Embed", "/EMBED", "/embed//", "/./embed", "/../embed", "/embed/.", "/embed/..", "/x"),
     *("/embed%00", "/embed%20", "/embed%0d%0aX:%201", "/embed%0a", "/embed%2f", "/embed%3finput=hostile"),
     *("/%2e%2e/etc/passwd", "/../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "/%c0%ae%c0%ae/", "/%ff", "/%ed%a0%80"),
-    *("/%", "/%zz", "/%u0041", "/embed%", "/embed%2", "/embed;x=1", "/embed.json", "/embed\\", "/embed_all"),
+    *("/%", "/%zz", "/%u0041", "/embed%", "/embed%2", "/embed;x=1", "/embed.json", "/embed\\", "/embed_every"),
     "/%F0%9F%98%80",
-    *("/.env", "/.git/config", "/admin", "/static/app.js", "/favicon.ico", "/v1/embeddings", "/metrics/", "/health/"),
+    *("/.env", "/.git/config", "/admin", "/static/app.js", "/favicon.ico", "/graphql", "/metrics/", "/health/"),
     *("/health/live/", "/health/x", "/'--", '/"', "/<script>", "/{{7*7}}", "/$%7bjndi:x%7d", "/" + "x" * 3000),
 ]
 _IDENTITIES = named(
