@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from batching.rank import ORDINARY, Rank
 from formats.shares import shares
 
 if TYPE_CHECKING:
@@ -44,9 +45,11 @@ class Call:
         "key",
         "missing",
         "queue_delay",
+        "rank",
         "reason",
         "results",
         "returned",
+        "shared",
         "source",
         "suspects",
         "taken",
@@ -59,6 +62,7 @@ class Call:
         key: BatchKey,
         deadline: float,
         is_gone: Callable[[], bool] | None = None,
+        rank: Rank = ORDINARY,
     ) -> None:
         """``deadline``: a moment on the engine's clock. ``is_gone``: whether the client has hung up."""
         if not items:
@@ -67,6 +71,9 @@ class Call:
         self.key = key
         self.deadline = deadline
         self.is_gone = is_gone
+        self.rank = rank
+        #: Whether a result came from an equal item of another call.
+        self.shared = False
         self.event = threading.Event()
         self.arrived = 0.0
         #: Positions of items that travel by themselves: each was in a refused batch and was not cleared.
