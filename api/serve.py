@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Header by which a client may shorten the time it is willing to wait.
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+#: Of an SDK's own time-out, the part that is left for the answer to reach it, and the most of that in seconds.
+SDK_MARGIN, MOST_SDK_MARGIN = 0.1, 0.25
 _QUOTE = ord('"')
 #: Tasks whose items are texts or lists of token ids.
 _OF_INPUTS = frozenset({Task.EMBED, Task.EMBED_ALL, Task.EMBED_SPARSE})
@@ -166,12 +168,15 @@ def _time_limit(environ: dict[str, Any], most: float, route: Route) -> float:
 
 
 def _seconds(told: str, unit: float, otherwise: float) -> float:
-    """Return the seconds that an SDK's own header tells; ``otherwise`` where it is no number above 0."""
+    """Return the seconds for which an SDK that tells its time-out can be answered; ``otherwise`` for no number above 0.
+
+    A little less than it tells: our answer says that a repeat is pointless, and its own time-out makes it ask again.
+    """
     try:
         value = float(told) * unit
     except ValueError:
         return otherwise
-    return value if value > 0 else otherwise  # not NaN either
+    return value - min(SDK_MARGIN * value, MOST_SDK_MARGIN) if value > 0 else otherwise  # not NaN either
 
 
 def _plain_headers(identity: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The embedded server: a small TEI-compatible server round a real model, run as a child of the proxy.
+"""The embedded server: a small server round a real model that speaks TEI's API and OpenAI's, a child of the proxy.
 
 It is for demonstration and small loads, not a production model server.
 On purpose it never batches across requests, so that the proxy's batching has a measurable effect.

@@ -39,13 +39,20 @@ class TokenizerError(EmbedError):
 
 
 class EmptyInputError(EmbedError):
-    """The list of inputs is empty, or one of them is."""
+    """A list that must hold something is empty, or one of its inputs is."""
 
     status = 400
     error_type = "Empty"
 
-    def __init__(self) -> None:
-        super().__init__("Input validation error: `inputs` cannot be empty")
+    def __init__(self, message: str = "Input validation error: `inputs` cannot be empty") -> None:
+        super().__init__(message)
+
+
+class BackendError(EmbedError):
+    """The request needs a model of another kind than the one that is served."""
+
+    status = 424
+    error_type = "Backend"
 
 
 class OverloadedError(EmbedError):

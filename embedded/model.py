@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from embedded import weights
 from embedded.errors import EmptyInputError, InvalidRequestError, TokenizerError
+from embedded.tokens import Token, tokens_of
 
 MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
 DIMENSIONS = 384
@@ -69,7 +70,7 @@ def check_dimensions(dimensions: int, available: int) -> None:
 
 
 class Model:
-    """all-MiniLM-L6-v2 on the CPU. `encode` is thread-safe; call `embed` from one thread at a time."""
+    """all-MiniLM-L6-v2 on the CPU. Its tokenizer is thread-safe; only one thread at a time may embed."""
 
     model_id = MODEL_ID
     dimensions = DIMENSIONS
@@ -92,7 +93,7 @@ class Model:
         if not text_or_ids:
             raise EmptyInputError
         is_text = isinstance(text_or_ids, str)
-        text = text_or_ids if isinstance(text_or_ids, str) else self._decode(text_or_ids)
+        text = text_or_ids if isinstance(text_or_ids, str) else self.decode(text_or_ids, skip_special_tokens=False)
         if not truncate and len(text_or_ids) > MAX_INPUT_CHARS:
             raise _too_long(MAX_INPUT_CHARS, "characters", len(text_or_ids))
         if not truncate:
@@ -119,11 +120,29 @@ class Model:
             check_dimensions(dimensions, DIMENSIONS)  # before the work, not after it
         pooled = np.empty((len(encoded), DIMENSIONS), np.float32)
         for positions in plan_passes([len(ids) for ids in encoded]):
-            pooled[positions] = self._run_pass([encoded[position] for position in positions])
+            pooled[positions] = _mean(*self._run_pass([encoded[position] for position in positions]))
         return finish(pooled, normalize=normalize, dimensions=dimensions)
 
-    def _run_pass(self, rows: Sequence[Sequence[int]]) -> Vectors:
-        """Return the mean of each row's token states, padding left out: shape (len(rows), 384)."""
+    def embed_all(self, encoded: Sequence[Sequence[int]]) -> list[Vectors]:
+        """Return one array per encoded input, in order: float32, shape (its tokens, 384), neither pooled nor scaled."""
+        arrays: dict[int, Vectors] = {}
+        for positions in plan_passes([len(ids) for ids in encoded]):
+            states, _ = self._run_pass([encoded[position] for position in positions])
+            for row, position in enumerate(positions):
+                arrays[position] = states[row, : len(encoded[position])]
+        return [np.ascontiguousarray(arrays[position]) for position in range(len(encoded))]
+
+    def tokenize(self, text: str, *, add_special_tokens: bool) -> list[Token]:
+        """Return the tokens of a text, however many."""
+        found = self._whole.encode(text, add_special_tokens=add_special_tokens)
+        return tokens_of(text, found.ids, found.tokens, found.special_tokens_mask, found.offsets)
+
+    def decode(self, ids: list[int], *, skip_special_tokens: bool) -> str:
+        """Return the text that token ids spell; an id outside the vocabulary is left out."""
+        return self._whole.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def _run_pass(self, rows: Sequence[Sequence[int]]) -> tuple[Vectors, NDArray[np.int64]]:
+        """Return the states of the rows' tokens, shape (len(rows), longest, 384), and their mask: 0 at the padding."""
         ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
         mask = np.zeros_like(ids)
         for row, tokens in enumerate(rows):
@@ -131,12 +150,7 @@ class Model:
             mask[row, : len(tokens)] = 1
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         states: Vectors = self._session.run(["last_hidden_state"], feed)[0]
-        weight = mask[..., None].astype(np.float32)
-        means: Vectors = (states * weight).sum(axis=1) / weight.sum(axis=1)
-        return means
-
-    def _decode(self, ids: list[int]) -> str:
-        return self._whole.decode(ids, skip_special_tokens=False)
+        return states, mask
 
 
 def load(*, threads: int = 1, step: Step = lambda _: nullcontext()) -> Model:
@@ -153,6 +167,13 @@ def load(*, threads: int = 1, step: Step = lambda _: nullcontext()) -> Model:
     with step("warming up"):
         model.embed([model.encode("The first inference is the slowest.", truncate=True)])
     return model
+
+
+def _mean(states: Vectors, mask: NDArray[np.int64]) -> Vectors:
+    """Return the mean of each row's token states, padding left out: shape (rows, 384)."""
+    weight = mask[..., None].astype(np.float32)
+    means: Vectors = (states * weight).sum(axis=1) / weight.sum(axis=1)
+    return means
 
 
 def _too_long(limit: int, unit: str, given: int) -> InvalidRequestError:

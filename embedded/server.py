@@ -1,138 +1,50 @@
-"""Speaks TEI's HTTP contract for one model: `POST /embed`, `GET /info`, `GET /health`."""
+"""Speaks TEI's HTTP contract for one embedding model, with OpenAI's routes as TEI has them."""
 
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 import orjson
-from flask import Flask, Response, current_app, request
-from marshmallow import ValidationError
+from flask import Flask, Response, abort, request
+from marshmallow import Schema
 from numpy.typing import NDArray
 from werkzeug.exceptions import HTTPException
 
-from embedded import __version__
-from embedded.errors import (
-    EmbedError,
-    InvalidRequestError,
-    MalformedRequestError,
-    MediaTypeError,
-    OverloadedError,
+from embedded import __version__, openai
+from embedded.bodies import checked, read, read_json
+from embedded.errors import BackendError, EmbedError, EmptyInputError
+from embedded.responses import render_crash, render_embed_error, render_http_error, reply
+from embedded.schemas import (
+    DecodeSchema,
+    EmbedAllSchema,
+    EmbedRequest,
+    EmbedRequestSchema,
+    PredictSchema,
+    RerankSchema,
+    SimilarityRequest,
+    SimilaritySchema,
+    TokenizeSchema,
 )
-from embedded.schemas import EmbedInput, EmbedRequest, EmbedRequestSchema
+from embedded.service import MAX_CLIENT_BATCH_SIZE, MAX_CONCURRENT_REQUESTS, Embedder, EmbedService, Timings
 
-MAX_CLIENT_BATCH_SIZE = 32
-MAX_CONCURRENT_REQUESTS = 512  # inputs, as TEI counts them
 PAYLOAD_LIMIT = 2_000_000  # bytes
 
-_JSON = "application/json"
-_SCHEMA = EmbedRequestSchema()  # built once: building it costs more than using it
-
-
-class Embedder(Protocol):
-    """What the server needs of a model; `embedded.model.Model` is the real one."""
-
-    model_id: str
-    dimensions: int
-    max_input_length: int
-
-    def encode(self, text_or_ids: EmbedInput, *, truncate: bool, direction: str) -> list[int]:
-        """Return the token ids of one input. Called from many threads."""
-
-    def embed(
-        self, encoded: Sequence[Sequence[int]], *, normalize: bool, dimensions: int | None
-    ) -> NDArray[np.float32]:
-        """Return one row per encoded input. Called from one thread at a time."""
-
-
-class Permits:
-    """Lets at most `limit` inputs into the server; a request that would exceed it is refused without waiting."""
-
-    def __init__(self, limit: int) -> None:
-        self._free = limit
-        self._lock = threading.Lock()  # guards _free
-
-    @contextmanager
-    def hold(self, count: int) -> Iterator[None]:
-        """Hold `count` permits, or raise `OverloadedError` without waiting."""
-        with self._lock:
-            if count > self._free:
-                raise OverloadedError
-            self._free -= count
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._free += count
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """The seconds that each stage of one call took, and the call's characters and tokens."""
-
-    tokenization: float
-    queue: float
-    inference: float
-    characters: int
-    tokens: int
-
-    def headers(self, total: float) -> dict[str, str]:
-        """Return TEI's response headers; times in whole milliseconds, as TEI rounds them."""
-        return {
-            "x-compute-type": "cpu",
-            "x-compute-time": _milliseconds(total),
-            "x-compute-characters": str(self.characters),
-            "x-compute-tokens": str(self.tokens),
-            "x-total-time": _milliseconds(total),
-            "x-tokenization-time": _milliseconds(self.tokenization),
-            "x-queue-time": _milliseconds(self.queue),
-            "x-inference-time": _milliseconds(self.inference),
-        }
-
-
-class EmbedService:
-    """One call from request to vectors: permits, tokens, then the model, one call at a time."""
-
-    def __init__(self, model: Embedder) -> None:
-        self._model = model
-        self._permits = Permits(MAX_CONCURRENT_REQUESTS)
-        self._inference = threading.Lock()  # one inference at a time, and never two calls in one inference
-
-    def embed(self, call: EmbedRequest) -> tuple[NDArray[np.float32], Timings]:
-        """Return the vectors of `call.inputs`, in order, and what each stage took; or raise `EmbedError`."""
-        if len(call.inputs) > MAX_CLIENT_BATCH_SIZE:
-            raise InvalidRequestError(
-                f"batch size {len(call.inputs)} > maximum allowed batch size {MAX_CLIENT_BATCH_SIZE}"
-            )
-        if call.prompt_name is not None:
-            raise InvalidRequestError(
-                f"Input validation error: `default-prompt-name` is set to `{call.prompt_name}` but "
-                "no prompts were found in the Sentence Transformers configuration"
-            )
-        with self._permits.hold(len(call.inputs)):
-            return self._embed(call)
-
-    def _embed(self, call: EmbedRequest) -> tuple[NDArray[np.float32], Timings]:
-        started = time.perf_counter()
-        encoded = [
-            self._model.encode(item, truncate=call.truncate, direction=call.truncation_direction)
-            for item in call.inputs
-        ]
-        tokenized = time.perf_counter()
-        with self._inference:
-            entered = time.perf_counter()
-            vectors = self._model.embed(encoded, normalize=call.normalize, dimensions=call.dimensions)
-            left = time.perf_counter()
-        return vectors, Timings(
-            tokenization=tokenized - started,
-            queue=entered - tokenized,
-            inference=left - entered,
-            characters=sum(map(len, call.inputs)),
-            tokens=sum(map(len, encoded)),
-        )
+# Built once: building a schema costs more than using it.
+_EMBED = EmbedRequestSchema()
+_EMBED_ALL = EmbedAllSchema()
+_SIMILARITY = SimilaritySchema()
+_TOKENIZE = TokenizeSchema()
+_DECODE = DecodeSchema()
+_OPENAI = openai.OpenAIRequestSchema()
+_PREDICT = PredictSchema()
+_RERANK = RerankSchema()
+# What this model cannot do: the body that is asked for, and TEI's refusal.
+_OTHER_KINDS: dict[str, tuple[Schema, str]] = {
+    "/predict": (_PREDICT, "Backend error: Model is not a classifier model"),
+    "/rerank": (_RERANK, "Backend error: model is not a re-ranker model"),
+    "/embed_sparse": (_EMBED_ALL, "Backend error: Model is not an embedding model with SPLADE pooling"),
+}
 
 
 def create_app(model: Embedder) -> Flask:
@@ -140,33 +52,17 @@ def create_app(model: Embedder) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = PAYLOAD_LIMIT
     service = EmbedService(model)
-    info = orjson.dumps(describe(model))
-
-    @app.post("/embed")
-    def embed() -> Response:
-        started = time.perf_counter()
-        vectors, timings = service.embed(_read_request())
-        body = to_json(vectors)
-        return Response(body, mimetype=_JSON, headers=timings.headers(time.perf_counter() - started))
-
-    @app.get("/info")
-    def show_info() -> Response:
-        return Response(info, mimetype=_JSON)
-
-    @app.get("/health")
-    @app.get("/ping")
-    @app.get("/")
-    def health() -> Response:
-        return Response(status=200)
-
-    app.register_error_handler(EmbedError, _render_embed_error)
-    app.register_error_handler(HTTPException, _render_http_error)
-    app.register_error_handler(Exception, _render_crash)
+    _add_tei(app, service)
+    _add_openai(app, service, model.model_id)
+    _add_others(app, orjson.dumps(describe(model)))
+    app.register_error_handler(EmbedError, render_embed_error)
+    app.register_error_handler(HTTPException, render_http_error)
+    app.register_error_handler(Exception, render_crash)
     return app
 
 
-def to_json(vectors: NDArray[np.float32]) -> bytes:
-    """Return an array of arrays with the shortest digits that make each float32 again, as TEI writes them."""
+def to_json(vectors: NDArray[np.float32] | list[NDArray[np.float32]]) -> bytes:
+    """Return nested arrays with the shortest digits that make each float32 again, as TEI writes them."""
     return orjson.dumps(vectors, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -191,52 +87,107 @@ def describe(model: Embedder) -> dict[str, Any]:
     }
 
 
-def _read_request() -> EmbedRequest:
-    if not request.is_json:
-        raise MediaTypeError("Expected request with `Content-Type: application/json`")
-    try:
-        body = orjson.loads(request.get_data(cache=False))
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequestError(f"Failed to parse the request body as JSON: {error}") from error
-    try:
-        call: EmbedRequest = _SCHEMA.load(body)
-    except ValidationError as error:
-        raise InvalidRequestError(
-            f"Failed to deserialize the JSON body into the target type: {_flatten(error)}"
-        ) from error
-    return call
+def _add_tei(app: Flask, service: EmbedService) -> None:
+    @app.post("/embed")
+    def embed() -> Response:
+        started = time.perf_counter()
+        return _timed(started, *service.embed(read(_EMBED)))
+
+    @app.post("/embed_all")
+    def embed_all() -> Response:
+        started = time.perf_counter()
+        return _timed(started, *service.embed_all(read(_EMBED_ALL)))
+
+    @app.post("/similarity")
+    def similarity() -> Response:
+        started = time.perf_counter()
+        return _timed(started, *service.similarity(read(_SIMILARITY)))
+
+    @app.post("/")
+    @app.post("/invocations")
+    def by_shape() -> Response:
+        started = time.perf_counter()
+        call = _told_by_shape(read_json())
+        if isinstance(call, SimilarityRequest):
+            return _timed(started, *service.similarity(call))
+        return _timed(started, *service.embed(call))
+
+    @app.post("/tokenize")
+    def tokenize() -> Response:
+        return reply(orjson.dumps(service.tokenize(read(_TOKENIZE))))
+
+    @app.post("/decode")
+    def decode() -> Response:
+        return reply(orjson.dumps(service.decode(read(_DECODE))))
 
 
-def _flatten(error: ValidationError) -> str:
-    """Return marshmallow's messages as one line: `inputs: Missing data for required field.`"""
-    messages = error.messages_dict if isinstance(error.messages, dict) else {"_schema": error.messages}
-    parts = [f"{field}: {' '.join(map(str, texts))}" for field, texts in sorted(messages.items())]
-    return "; ".join(parts).replace("_schema: ", "")
+def _add_openai(app: Flask, service: EmbedService, model: str) -> None:
+    models, described = openai.models(model), openai.described(model)
+
+    @app.post("/v1/embeddings")
+    @app.post("/embeddings")
+    def embeddings() -> Response:
+        started = time.perf_counter()
+        call = read(_OPENAI)
+        vectors, timings = service.embed(call.embed)
+        body = openai.answer(vectors, timings.tokens, model, is_base64=call.is_base64)
+        return reply(body, timings.headers(time.perf_counter() - started))
+
+    @app.get("/v1/models")
+    def list_models() -> Response:
+        return reply(models)
+
+    @app.get("/v1/models/<path:name>")
+    def show_model(name: str) -> Response:
+        if name != model:
+            abort(404, f"no model `{name}` is served here, but `{model}`")
+        return reply(described)
 
 
-def _milliseconds(seconds: float) -> str:
-    return str(int(seconds * 1000))
+def _add_others(app: Flask, info: bytes) -> None:
+    @app.get("/info")
+    def show_info() -> Response:
+        return reply(info)
+
+    @app.get("/health")
+    @app.get("/ping")
+    @app.get("/")
+    def health() -> Response:
+        return Response(status=200)
+
+    @app.post("/predict")
+    @app.post("/rerank")
+    @app.post("/embed_sparse")
+    def other_kind() -> Response:
+        _refuse_other_kind(request.path, read_json())
 
 
-def _render(message: str, error_type: str, status: int) -> Response:
-    body = orjson.dumps({"error": message, "error_type": error_type})
-    return Response(body, status=status, mimetype=_JSON)
+def _refuse_other_kind(path: str, body: Any) -> NoReturn:
+    """Raise the `EmbedError` with which an embedding model refuses a call for a model of another kind."""
+    schema, words = _OTHER_KINDS[path]
+    call = checked(schema, body)
+    if schema is _EMBED_ALL and not all(call.inputs):
+        raise EmptyInputError
+    if schema is _PREDICT and not all(map(any, call["inputs"])):
+        raise EmptyInputError
+    if schema is _RERANK and not call["texts"]:
+        raise EmptyInputError("`texts` cannot be empty")
+    if schema is _RERANK and not call["query"] and "" in call["texts"]:
+        raise EmptyInputError
+    raise BackendError(words)
 
 
-def _render_embed_error(error: EmbedError) -> Response:
-    return _render(str(error), error.error_type, error.status)
+def _told_by_shape(body: Any) -> EmbedRequest | SimilarityRequest:
+    """Return the request that a body on a path without a task means. Raise `EmbedError`."""
+    if isinstance(body, Mapping):
+        if "query" in body and "texts" in body:
+            _refuse_other_kind("/rerank", body)
+        if isinstance(inputs := body.get("inputs"), Mapping) and "source_sentence" in inputs:
+            call: SimilarityRequest = checked(_SIMILARITY, body)
+            return call
+    return checked(_EMBED, body)  # type: ignore[no-any-return]
 
 
-def _render_http_error(error: HTTPException) -> Response:
-    """Keep the exception's own headers (`Allow` on 405), but never its HTML page."""
-    response = _render(error.description or error.name, "Validation", error.code or 500)
-    for name, value in error.get_headers():
-        if name.lower() not in {"content-type", "content-length"}:
-            response.headers[name] = value
-    return response
-
-
-def _render_crash(error: Exception) -> Response:
-    """The model failed on a request it accepted: TEI's Backend error. The details go to the log only."""
-    current_app.logger.error("inference failed", exc_info=error)
-    return _render("Backend error: inference failed, see the server's log", "Backend", 424)
+def _timed(started: float, result: NDArray[np.float32] | list[NDArray[np.float32]], timings: Timings) -> Response:
+    body = to_json(result)
+    return reply(body, timings.headers(time.perf_counter() - started))

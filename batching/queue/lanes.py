@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from batching.clock import NEVER
 from batching.isolation.rejection_rate import RejectionRate
 from batching.queue.composition import Bounds
-from batching.queue.padding import by_age, by_likeness
+from batching.queue.padding import by_likeness
+from batching.queue.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-    from batching.call import Call, Part
+    from batching.call import Call
     from batching.capacity import Capacity
     from batching.key import BatchKey
     from batching.limits import Limits
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
 #: Lanes remembered for what their timing has learned; clients choose keys, so their number is bounded.
 MAX_IDLE_LANES = 64
-#: Ended calls that a lane may hold on to in any case, before it is worth clearing them out.
-FEW_ENDED = 16
 #: Weight of the newest batch in the average time from taking a batch to its end.
 LATENCY_WEIGHT = 0.2
 
 
-class Lane:
+class Lane(Waiting):
     """The waiting calls of one key, oldest first, and what was learned about that key.
 
     Used with the queue's lock held. A lane is what the timing rule sees as ``LaneState``.
@@ -36,30 +34,22 @@ class Lane:
     __slots__ = (
         "_capacity",
         "_limits",
-        "calls",
         "in_flight_items",
         "is_full",
         "key",
         "latency",
-        "oldest",
         "rejections",
         "timing",
-        "waiting",
-        "waiting_bytes",
     )
 
     def __init__(self, key: BatchKey, timing: Timing, limits: Limits, capacity: Capacity) -> None:
+        super().__init__()
         self.key = key
         self.timing = timing
         self._limits = limits
         self._capacity = capacity
-        self.calls: deque[Call] = deque()
-        #: Waiting items, their bytes, and whether they fill a batch.
-        self.waiting = 0
-        self.waiting_bytes = 0
+        #: Whether the waiting items fill a batch.
         self.is_full = False
-        #: When the oldest waiting call arrived; ``NEVER`` while none waits.
-        self.oldest = NEVER
         self.in_flight_items = 0
         #: Moving average of the seconds that a batch takes; 0 before the first.
         self.latency = 0.0
@@ -92,25 +82,6 @@ class Lane:
             self.waiting >= most or total >= self._limits.max_batch_bytes or total >= self._capacity.batch_bytes
         )
 
-    def append(self, call: Call) -> None:
-        """Put a call that has just arrived behind the others."""
-        if not self.calls:
-            self.oldest = call.arrived
-        self.calls.append(call)
-        self.resize(len(call.items), sum(map(len, call.items)))
-
-    def put_back(self, part: Part, *, alone: bool = False) -> None:
-        """Let these items of a call that was taken wait again, before all that came later.
-
-        ``alone``: each of them is to travel by itself.
-        """
-        call = part.call
-        if call.is_emptied:
-            self.calls = deque(by_age([*self.calls, call]))
-            self.oldest = self.calls[0].arrived
-        call.give_back(part, alone=alone)
-        self.resize(part.stop - part.start, sum(map(len, call.items[part.start : part.stop])))
-
     def candidates(self, now: float) -> tuple[Iterable[Call], Bounds]:
         """Return the calls in the order in which they are to be considered for a batch, and the batch's bounds.
 
@@ -121,44 +92,6 @@ class Lane:
         bounds = Bounds(most, min(limits.max_batch_bytes, self._capacity.batch_bytes), limits.max_padded_bytes)
         chooses = bounds.padded and len(self.calls) > 1 and (self.waiting > most or self.waiting_bytes > bounds.padded)
         return by_likeness(self.calls, now - limits.max_wait) if chooses else self.calls, bounds
-
-    def remove(self, parts: Sequence[Part], size: int) -> None:
-        """Take the items of these parts, of ``size`` bytes, out of the lane."""
-        items = emptied = 0
-        for call, start, stop, _ in parts:
-            call.take(start, stop)
-            items += stop - start
-            if call.taken == len(call.items) and not call.returned:
-                emptied += 1
-        self.resize(-items, -size)
-        if self.drop_ended() < emptied:
-            # Calls behind one that was passed over have left with the batch.
-            self.calls = deque(call for call in self.calls if not (call.is_emptied or call.done))
-
-    def drop(self, call: Call) -> int:
-        """Take what is still waiting of an ended call out of the counts; return how many items that was."""
-        waiting = call.waiting
-        if waiting:
-            self.resize(-waiting, -call.waiting_bytes)
-            if len(self.calls) > 2 * self.waiting + FEW_ENDED:
-                # More than half have ended behind a living one, and would hold on to their inputs.
-                self.calls = deque(each for each in self.calls if not each.done)
-            self.drop_ended()
-        return waiting
-
-    def drop_ended(self) -> int:
-        """Drop ended and emptied calls from the front; return how many were emptied."""
-        emptied = 0
-        calls = self.calls
-        while calls:
-            first = calls[0]
-            is_emptied = first.taken == len(first.items) and not first.returned
-            if not (is_emptied or first.done):
-                break
-            emptied += is_emptied
-            calls.popleft()
-        self.oldest = calls[0].arrived if calls else NEVER
-        return emptied
 
     def learn_latency(self, seconds: float) -> None:
         """Learn how long a batch took from its taking to its end."""

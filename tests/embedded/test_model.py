@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from embedded import weights
 from embedded.errors import EmbedError, EmptyInputError, InvalidRequestError, TokenizerError
 from embedded.model import DIMENSIONS, MAX_INPUT_LENGTH, Model, finish, load, plan_passes
+from embedded.tokens import Token
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -181,6 +183,43 @@ def test_an_input_without_tokens_is_refused(model: Model, item: str | list[int],
 
 def test_a_blank_text_still_has_a_vector(model: Model) -> None:
     assert np.isfinite(model.embed(ids_of(model, "   "))).all()
+
+
+# Tokens
+
+
+def test_token_vectors_are_those_whose_mean_is_the_vector(model: Model) -> None:
+    encoded = ids_of(model, "a", "b c", "long " * 100)
+
+    states = model.embed_all(encoded)
+
+    assert [array.shape for array in states] == [(len(ids), DIMENSIONS) for ids in encoded]
+    means = np.stack([array.mean(axis=0) for array in states])
+    np.testing.assert_allclose(means, model.embed(encoded, normalize=False), atol=1e-5)
+
+
+def test_tokens_are_told_as_tei_tells_them(model: Model) -> None:
+    tokens = model.tokenize("What is \u00e9?", add_special_tokens=True)
+
+    assert [astuple(token) for token in tokens] == [
+        (101, "[CLS]", True, None, None),
+        (2054, "What", False, 0, 4),
+        (2003, "is", False, 5, 7),
+        (1041, "é", False, 8, 10),
+        (1029, "?", False, 10, 11),
+        (102, "[SEP]", True, None, None),
+    ]
+    assert model.tokenize("a", add_special_tokens=False) == [Token(1037, "a", special=False, start=0, stop=1)]
+
+
+def test_a_text_of_any_length_is_told_whole(model: Model) -> None:
+    assert len(model.tokenize("word " * 300, add_special_tokens=True)) == 302
+
+
+def test_token_ids_are_decoded_with_and_without_the_special_ones(model: Model) -> None:
+    assert model.decode([101, 2054, 102], skip_special_tokens=True) == "what"
+    assert model.decode([101, 2054, 102], skip_special_tokens=False) == "[CLS] what [SEP]"
+    assert model.decode([2003], skip_special_tokens=False) == "is"
 
 
 # Weights and loading

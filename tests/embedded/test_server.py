@@ -1,80 +1,15 @@
-"""TEI's HTTP contract as the embedded server keeps it, over a fake model."""
+"""TEI's HTTP contract of `/embed`, `/info` and the health routes, over a fake model."""
 
-import io
 import json
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from numpy.typing import NDArray
-from werkzeug.test import TestResponse
 
-from embedded.errors import EmptyInputError, OverloadedError
-from embedded.progress import Progress
-from embedded.server import MAX_CLIENT_BATCH_SIZE, MAX_CONCURRENT_REQUESTS, PAYLOAD_LIMIT, Permits, create_app, to_json
-
-TIMEOUT = 10.0  # seconds until a test that waits gives up
-
-
-class FakeModel:
-    """A text of n characters has n tokens and the vector [n, 0.1]. It remembers how it was asked."""
-
-    model_id = "fake"
-    dimensions = 2
-    max_input_length = 256
-
-    def __init__(self) -> None:
-        self.encoded: list[tuple[str | list[int], bool, str]] = []
-        self.embedded: list[tuple[int, bool, int | None]] = []
-
-    def encode(self, text_or_ids: str | list[int], *, truncate: bool, direction: str) -> list[int]:
-        self.encoded.append((text_or_ids, truncate, direction))
-        if not text_or_ids:
-            raise EmptyInputError
-        return [0] * len(text_or_ids)
-
-    def embed(
-        self, encoded: Sequence[Sequence[int]], *, normalize: bool, dimensions: int | None
-    ) -> NDArray[np.float32]:
-        self.embedded.append((len(encoded), normalize, dimensions))
-        return np.array([[len(ids), 0.1] for ids in encoded], np.float32)
-
-
-class GatedModel(FakeModel):
-    """Its inference blocks until the gate opens. It counts the inputs encoded and the inferences that run at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-        self.arrived = threading.Semaphore(0)
-        self.inside = 0
-        self.most_inside = 0
-
-    def encode(self, text_or_ids: str | list[int], *, truncate: bool, direction: str) -> list[int]:
-        self.arrived.release()
-        return super().encode(text_or_ids, truncate=truncate, direction=direction)
-
-    def embed(
-        self, encoded: Sequence[Sequence[int]], *, normalize: bool, dimensions: int | None
-    ) -> NDArray[np.float32]:
-        self.inside += 1
-        self.most_inside = max(self.most_inside, self.inside)
-        assert self.gate.wait(TIMEOUT)
-        self.inside -= 1
-        return super().embed(encoded, normalize=normalize, dimensions=dimensions)
-
-    def await_arrivals(self, count: int) -> None:
-        for _ in range(count):
-            assert self.arrived.acquire(timeout=TIMEOUT)
-
-
-class BrokenModel(FakeModel):
-    def embed(self, *_: Any, **__: Any) -> NDArray[np.float32]:
-        raise RuntimeError("another client's secret text")
+from embedded.server import PAYLOAD_LIMIT, create_app, to_json
+from embedded.service import MAX_CLIENT_BATCH_SIZE, MAX_CONCURRENT_REQUESTS
+from tests.embedded.fakes import BrokenModel, FakeModel, error_of
 
 
 @pytest.fixture
@@ -85,13 +20,6 @@ def model() -> FakeModel:
 @pytest.fixture
 def client(model: FakeModel) -> FlaskClient:
     return create_app(model).test_client()
-
-
-def error_of(response: TestResponse) -> tuple[int, str, str]:
-    assert response.mimetype == "application/json"
-    body = json.loads(response.data)
-    assert set(body) == {"error", "error_type"}
-    return response.status_code, body["error_type"], body["error"]
 
 
 # Answers
@@ -271,81 +199,17 @@ def test_a_crash_of_the_model_tells_the_client_nothing_of_its_cause() -> None:
     assert "secret" not in message
 
 
-# Concurrency
+@pytest.mark.parametrize("name", ["inputs", "normalize"])
+def test_a_known_member_that_stands_twice_is_refused(client: FlaskClient, name: str) -> None:
+    body = b'{"inputs": "a", "%b": true, "%b": true}' % (name.encode(), name.encode())
+
+    status, error_type, message = error_of(client.post("/embed", data=body, content_type="application/json"))
+
+    assert (status, error_type) == (422, "Validation")
+    assert message.endswith(f"duplicate field `{name}`")
 
 
-def test_requests_at_the_same_time_never_share_an_inference() -> None:
-    model = GatedModel()
-    app = create_app(model)
+def test_a_name_may_stand_twice_where_it_is_no_member(client: FlaskClient) -> None:
+    body = b'{"inputs": ["\\"inputs\\"", "a"], "other": {"inputs": 1}}'
 
-    with ThreadPoolExecutor(3) as pool:
-        calls = [pool.submit(app.test_client().post, "/embed", json={"inputs": "a"}) for _ in range(3)]
-        model.await_arrivals(3)
-        model.gate.set()
-        statuses = [call.result(TIMEOUT).status_code for call in calls]
-
-    assert statuses == [200, 200, 200]
-    assert model.most_inside == 1
-    assert [count for count, _, _ in model.embedded] == [1, 1, 1]
-
-
-def test_inputs_beyond_the_permits_are_refused_at_once_and_the_rest_answered() -> None:
-    model = GatedModel()
-    app = create_app(model)
-    batches = MAX_CONCURRENT_REQUESTS // MAX_CLIENT_BATCH_SIZE
-
-    with ThreadPoolExecutor(batches) as pool:
-        full = {"inputs": ["a"] * MAX_CLIENT_BATCH_SIZE}
-        calls = [pool.submit(app.test_client().post, "/embed", json=full) for _ in range(batches)]
-        model.await_arrivals(MAX_CONCURRENT_REQUESTS)
-
-        refused = app.test_client().post("/embed", json={"inputs": "one more"})
-
-        model.gate.set()
-        statuses = {call.result(TIMEOUT).status_code for call in calls}
-
-    assert error_of(refused) == (429, "Overloaded", "Model is overloaded")
-    assert statuses == {200}
-    assert app.test_client().post("/embed", json={"inputs": "a"}).status_code == 200
-
-
-def test_permits_come_back_when_a_call_fails() -> None:
-    permits = Permits(2)
-
-    with pytest.raises(ZeroDivisionError), permits.hold(2):
-        raise ZeroDivisionError
-
-    with permits.hold(2), pytest.raises(OverloadedError), permits.hold(1):
-        pass
-
-
-# Progress
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_one_redrawn_line_on_a_terminal() -> None:
-    terminal = Terminal()
-    progress = Progress(terminal, total=2)
-
-    with progress.step("opening session"):
-        assert terminal.getvalue().endswith("[....................] opening session")
-
-    assert "[##########..........] opening session, 0.0" in terminal.getvalue()
-    assert "\n" not in terminal.getvalue()
-
-
-def test_progress_is_one_plain_line_a_step_in_a_log() -> None:
-    log = io.StringIO()
-    progress = Progress(log, total=1)
-
-    with progress.step("opening session"):
-        pass
-    progress.finish("ready")
-
-    first, second = log.getvalue().splitlines()
-    assert first.startswith("embedded: [1/1] opening session: 0.0")
-    assert second.startswith("embedded: ready after 0.0")
+    assert client.post("/embed", data=body, content_type="application/json").status_code == 200
