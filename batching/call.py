@@ -135,6 +135,22 @@ class Call:
         rest = self.returned[at]._replace(start=stop)
         self.returned[at : at + 1] = [rest] if rest.start < rest.stop else []
 
+    def take_out(self, position: int) -> None:
+        """Note that one waiting item has left, wherever it stands."""
+        if position >= self.taken:
+            if position > self.taken:
+                self.returned.append(Part(self, self.taken, position))
+            self.taken = position + 1
+            return
+        at = next(at for at, part in enumerate(self.returned) if part.start <= position < part.stop)
+        part = self.returned[at]
+        halves = part._replace(stop=position), part._replace(start=position + 1)
+        self.returned[at : at + 1] = [half for half in halves if half.start < half.stop]
+
+    def waits(self, position: int) -> bool:
+        """Whether this item waits for a batch."""
+        return position >= self.taken or any(part.start <= position < part.stop for part in self.returned)
+
     def give_back(self, part: Part, *, alone: bool = False) -> None:
         """Note that these items wait again; ``alone``: each travels by itself."""
         if alone:
@@ -162,7 +178,7 @@ class Call:
         """Note the batch that ended the call, for the response headers."""
         self.batch_size = len(batch.items)
         self.reason = batch.reason
-        self.queue_delay = batch.taken_at - self.arrived
+        self.queue_delay = max(0.0, batch.taken_at - self.arrived)  # it may have joined a batch that was under way
         self.inference_time = now - batch.taken_at
 
 
@@ -176,10 +192,19 @@ class Part(NamedTuple):
     retry_reason: str | None = None
 
 
+class Shared(NamedTuple):
+    """One item of a call that gets the result of an equal item of a batch."""
+
+    part: Part
+    #: The equal item's position in the batch.
+    at: int
+
+
 class Batch:
     """Items of one key that travel upstream together, in the order of their parts."""
 
     __slots__ = (
+        "bulk_items",
         "deadline",
         "is_measurable",
         "is_suspect",
@@ -189,6 +214,7 @@ class Batch:
         "parts",
         "reason",
         "retry_reason",
+        "shared",
         "taken_at",
         "tokens",
     )
@@ -199,6 +225,10 @@ class Batch:
         self.taken_at = taken_at
         self.items: list[Item] = []
         self.parts: list[Part] = []
+        #: Items of bulk calls among them.
+        self.bulk_items = 0
+        #: Items of other calls, or further ones of the same, that are equal to one of its items.
+        self.shared: list[Shared] = []
         #: The latest deadline of its calls: after that no client waits for an answer.
         self.deadline = taken_at
         #: Whether it is one suspected item that travels by itself.
@@ -225,6 +255,8 @@ class Batch:
         call, start, stop, retry_reason = part
         self.parts.append(part)
         self.items.extend(call.items[start:stop])
+        if call.rank.is_bulk:
+            self.bulk_items += stop - start
         self.deadline = max(self.deadline, call.deadline)
         self.retry_reason = self.retry_reason or retry_reason
 

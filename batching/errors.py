@@ -20,7 +20,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+if TYPE_CHECKING:
+    from batching.rank import Flow
 
 
 class ProxyError(Exception):
@@ -55,6 +58,11 @@ class Overloaded(ProxyError):
     status = 429
     error_type = "Overloaded"
     outcome = "shed"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, flow: Flow | None = None) -> None:
+        """``flow``: whose cap is reached; None where it is a limit of the service."""
+        super().__init__(message, retry_after=retry_after)
+        self.flow = flow
 
 
 class ShuttingDown(ProxyError):

@@ -20,3 +20,9 @@ class Limits:
     max_padded_bytes: int = 0
     #: Seconds after which a call is not passed over any more for calls of a more suitable length.
     max_wait: float = NEVER
+    #: Seconds after which a bulk item comes before interactive ones.
+    bulk_max_wait: float = NEVER
+    #: The factor by which bulk items may lengthen a call that interactive ones wait for.
+    bulk_latency_budget: float = 1.6
+    #: Whether equal items in a batch, or in flight, are computed once.
+    deduplicate: bool = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+from batching.rank import ORDINARY, Rank
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +24,7 @@ class RequestReport(NamedTuple):
     items: int
     #: ``ok`` or the error's outcome.
     outcome: str
+    rank: Rank = ORDINARY
 
 
 class BatchReport(NamedTuple):
@@ -37,6 +40,8 @@ class BatchReport(NamedTuple):
     #: From taking the batch to its end, retries and the search for a bad input included.
     latency: float
     error: ProxyError | None
+    #: For each part, whether its call is bulk; None: none is.
+    bulk: list[bool] | None = None
 
 
 class CallReport(NamedTuple):

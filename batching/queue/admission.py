@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 from batching.clock import NEVER
 from batching.errors import Overloaded, ShuttingDown, UpstreamOverloaded
+from batching.rank import ORDINARY
 
 if TYPE_CHECKING:
     from batching.call import Call
     from batching.capacity import Capacity
     from batching.errors import ProxyError
     from batching.limits import Limits
+
+
+#: Bulk's part of the calls and of the items that may wait: the rest is kept for interactive calls.
+BULK_SHARE = 0.8
 
 
 class Admission:
@@ -44,8 +49,29 @@ class Admission:
             )
         if not self._capacity.is_steady and (hopeless := self.hopeless(call, now)) is not None:
             raise hopeless
+        if call.rank is not ORDINARY:
+            self._admit_ranked(call, count)
         self.calls += 1
         self.queued_items += count
+
+    def _admit_ranked(self, call: Call, count: int) -> None:
+        """Look at what the call's class and flow may have; count it into its flow."""
+        rank, limits = call.rank, self._limits
+        share, items = BULK_SHARE, self.queued_items + count
+        if rank.is_bulk and (self.calls >= share * limits.max_calls or items > share * limits.max_queued_items):
+            raise Overloaded("the places of bulk requests are taken: the rest is for interactive ones", retry_after=1)
+        flow = rank.flow
+        if flow is not None:
+            if flow.most_calls is not None and flow.calls >= flow.most_calls:
+                message = f"{flow.name}: {flow.calls} requests are being served, as many as it may have at once"
+                raise Overloaded(message, retry_after=1, flow=flow)
+            flow.calls += 1
+
+    def ended(self, call: Call) -> None:
+        """Count out a call that has ended."""
+        self.calls -= 1
+        if (flow := call.rank.flow) is not None:
+            flow.calls -= 1
 
     def admit_guest(self) -> None:
         """Count in a guest: a request that holds the place of a call and is not queued; ``guest_left`` ends it.

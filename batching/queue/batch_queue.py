@@ -7,16 +7,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from batching import relay
-from batching.call import Batch
+from batching.call import Batch, Shared
 from batching.clock import NEVER, NOW
 from batching.errors import BatcherDied, ProxyError, ShuttingDown
 from batching.outcomes import UNKNOWN, Outcomes, Result, Source
 from batching.queue.admission import Admission
-from batching.queue.composition import compose
 from batching.queue.endings import Endings
 from batching.queue.in_flight import InFlight
 from batching.queue.lanes import Lane, Lanes
 from batching.queue.loss import loss_at
+from batching.queue.mixing import decide, join, make_up, take_out
 from batching.queue.turns import Turns
 from batching.queue.wakeups import IdleThreads
 from batching.timing.rule import DRAIN, HOLD, SUSPECT, Decision, Timing
@@ -100,10 +100,22 @@ class BatchQueue:
             call.arrived = now = self._clock.now()
             self._admission.admit(call, now)
             lane = self._lanes.open(call.key)
-            lane.append(call)
-            lane.timing.arrived(lane, len(call.items), now)
+            if lane.in_flight and self._join(lane, call):
+                return
+            lane.enter(call)
+            if not call.rank.is_bulk:
+                lane.timing.arrived(lane, call.waiting if call.taken else len(call.items), now)
             if self._has_room(lane):
                 self._idle.alert(self._decide(lane, now).due)
+
+    def _join(self, lane: Lane, call: Call) -> bool:
+        """Let items that equal some in flight share their results; return whether none is left to wait."""
+        joined = join(call, lane.in_flight)
+        self._admission.queued_items -= joined
+        if not call.is_emptied:
+            return False
+        self._lanes.close_if_empty(lane)
+        return True
 
     def abandon(self, call: Call, error: ProxyError) -> bool:
         """End a call whose waiter gives up; its waiting items are never sent. False if it has ended already."""
@@ -179,12 +191,30 @@ class BatchQueue:
                 if call.done:
                     call.record(batch, now)
                     ended.append(call)
+            if batch.shared:
+                ended += self._settle_shared(batch, outcomes, now)
             relay.link(ended)
             self._learn(batch, outcomes, now)
             if len(batch.items) > 1:
                 self._idle.look_again_at(now + LOOK_AGAIN * (now - batch.taken_at))
             # The thread that settles goes on to `take`, so no other needs waking.
             return ended
+
+    def _settle_shared(self, batch: Batch, outcomes: Outcomes, now: float) -> list[Call]:
+        """Give the outcomes of items to those that are equal to them; return the calls that ended."""
+        ended: list[Call] = []
+        for part, at in batch.shared:
+            call = part.call
+            if call.done:
+                continue
+            call.shared = True
+            if batch.tokens is not None:
+                call.count(batch.tokens[at : at + 1], outcomes.of[at : at + 1])
+            self._endings.settle(part, outcomes.of[at : at + 1], now, outcomes.source)
+            if call.done:
+                call.record(batch, now)
+                ended.append(call)
+        return ended
 
     def deliver(self, batch: Batch, first: int, results: list[Result], source: Source = UNKNOWN) -> list[Call]:
         """Hand out results of a batch that has not ended: those of its items from position ``first`` on.
@@ -240,8 +270,10 @@ class BatchQueue:
         """Fail every call that has not ended; return how many there were."""
         with self._lock:
             error = ShuttingDown("the service stopped before this request was served", retry_after=1)
-            calls = [call for lane in self._lanes for call in lane.calls]
-            calls += [part.call for batch in self._in_flight.batches for part in batch.parts]
+            calls = [call for lane in self._lanes for call in lane.all_calls]
+            for batch in self._in_flight.batches:
+                calls += [part.call for part in batch.parts]
+                calls += [shared.part.call for shared in batch.shared]
             return sum(self.abandon(call, error) for call in calls)
 
     # ---- which batch is due (all below with the lock held) --------------------------------------
@@ -258,14 +290,17 @@ class BatchQueue:
             return DRAIN
         if lane.starts_with_suspect:
             return SUSPECT
-        return lane.timing.decide(lane, len(self._in_flight.batches), now)
+        in_flight = len(self._in_flight.batches)
+        if lane.bulk is None and lane.pressing == NEVER:  # nearly always
+            return lane.timing.decide(lane, in_flight, now)
+        return decide(lane, in_flight, now)
 
     def _has_room(self, lane: Lane) -> bool:
         """Whether the upstream has permits left for the lane's next batch; a batch alone is always let through."""
         in_flight, most = self._in_flight.items, self._capacity.items
-        if not in_flight or in_flight + lane.waiting <= most:  # nearly always
+        if not in_flight or in_flight + lane.all_waiting <= most:  # nearly always
             return True
-        return in_flight + (1 if lane.starts_with_suspect else min(lane.waiting, lane.most_items)) <= most
+        return in_flight + (1 if lane.starts_with_suspect else min(lane.all_waiting, lane.most_items)) <= most
 
     def _next(self, now: float) -> tuple[Lane | None, Decision]:
         """Say which lane's batch leaves next, and when."""
@@ -287,7 +322,7 @@ class BatchQueue:
     def _drop_hopeless(self, now: float) -> None:
         """End the waiting calls that wait for the upstreams in vain."""
         for lane in list(self._lanes):
-            for call in list(lane.calls):
+            for call in lane.all_calls:
                 if not call.done and (hopeless := self._admission.hopeless(call, now)) is not None:
                     self._endings.drop(call, hopeless)
                     call.event.set()
@@ -298,16 +333,17 @@ class BatchQueue:
         """Take the batch out of the lane; None if every waiting call had expired or its client had disconnected."""
         # Where more waits than can go, no place is given to a call that cannot be answered in time any more: in a
         # standing queue the oldest always come first, and each answer would come too late.
-        in_time = now + lane.latency if lane.waiting > lane.most_items else now
-        calls, bounds = lane.candidates(now)
-        composed = compose(calls, bounds, loss_at(now, in_time))
+        in_time = now + lane.latency if lane.all_waiting > lane.most_items else now
+        composed = make_up(lane, now, loss_at(now, in_time))
         batch = Batch(lane.key, reason, now)
         batch.owner = threading.get_ident()
         batch.is_suspect = composed.is_suspect
         for part in composed.parts:
             batch.add(part)
-        self._admission.queued_items -= len(batch.items)
-        lane.remove(composed.parts, composed.size)
+        batch.shared += composed.shared
+        for part, (other, at) in composed.joined:
+            other.shared.append(Shared(part, at))
+        self._admission.queued_items -= take_out(lane, composed, batch)
         for call, error in composed.lost:
             self._endings.drop(call, error)
             call.event.set()
@@ -317,12 +353,16 @@ class BatchQueue:
         self._turns.left(has_others=len(self._lanes) > 1)
         beside = len(self._in_flight.batches)
         self._in_flight.add(batch)
+        if lane.in_flight is not None:
+            lane.in_flight.left(batch)
         lane.timing.sent(lane, batch, len(batch.items), beside, now)
         return batch
 
     def _learn(self, batch: Batch, outcomes: Outcomes, now: float) -> None:
         lane = self._lanes.find(batch.key)
         if lane is not None:
+            if lane.in_flight is not None:
+                lane.in_flight.ended(batch)
             ok = outcomes.error is None and batch.is_measurable
             if ok:
                 lane.learn_latency(now - batch.taken_at)

@@ -1,16 +1,18 @@
-"""Which waiting items go into the next batch: a pure decision over the calls of one lane."""
+"""Which waiting items go into the next batch: a pure decision over the calls of one class."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from batching.call import Part
+from batching.call import Part, Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from batching.call import Call
+    from batching.call import Call, Item
     from batching.errors import ProxyError
+    from batching.queue.twins import InFlightItems, Place
+    from batching.rank import Flow
 
 
 class Bounds(NamedTuple):
@@ -30,32 +32,169 @@ class Composition(NamedTuple):
     size: int
     #: Whether the batch is one suspected item that travels by itself.
     is_suspect: bool
+    #: All that was taken, in the order of the calls: what rides in ``parts``, and what shares a result.
+    taken: Sequence[Part] = ()
+    #: Items equal to one of this batch, and those equal to one that is in flight already.
+    shared: Sequence[Shared] = ()
+    joined: Sequence[tuple[Part, Place]] = ()
 
 
-def compose(calls: Iterable[Call], bounds: Bounds, loss: Callable[[Call], ProxyError | None]) -> Composition:
-    """Return the next batch of these calls, taken in their order.
+class Twins:
+    """Finds items equal to one of the batch that is made up, or of a batch in flight."""
 
-    ``loss`` says why a call needs no answer any more, or None. A suspected item travels by itself: it makes a batch
-    where it comes first, and is passed over otherwise, as is what waits behind it; so the first call always moves on.
-    Items that do not fit end the batch, for otherwise small calls would keep a large one waiting.
-    """
-    parts: list[Part] = []
-    lost: list[tuple[Call, ProxyError]] = []
-    count = size = longest = 0
-    for waiting in _waiting_parts(calls, loss, lost):
-        call, start, end, reason = waiting
-        if call.suspects and start in call.suspects:
-            if parts:
+    def __init__(self, in_flight: InFlightItems) -> None:
+        self.in_flight = in_flight
+        #: The position of each item in the batch.
+        self.seen: dict[Item, int] = {}
+
+
+class Composer:
+    """Makes up one batch out of the calls of one class, and then perhaps of another."""
+
+    def __init__(self, size: int, padded: int, twins: Twins | None = None) -> None:
+        """``size`` and ``padded``: see ``Bounds``. ``twins``: None where equal items are computed each for itself."""
+        self._most_size = size
+        self._padded = padded
+        self._twins = twins
+        self._count = self._longest = 0
+        self._size = 0
+        self._parts: list[Part] = []
+        self._lost: list[tuple[Call, ProxyError]] = []
+        self._taken: list[Part] = []
+        self._shared: list[Shared] = []
+        self._joined: list[tuple[Part, Place]] = []
+        self._is_suspect = False
+
+    def take(
+        self,
+        calls: Iterable[Call],
+        places: int,
+        loss: Callable[[Call], ProxyError | None],
+        allotted: dict[Flow | None, int] | None = None,
+    ) -> None:
+        """Take up to ``places`` more items of these calls, in their order.
+
+        ``loss`` says why a call needs no answer any more, or None. ``allotted``: of each flow no more than that. A
+        suspected item travels by itself: it makes the batch where it comes first, and is passed over otherwise, as is
+        what waits behind it; so the first call always moves on. Items that do not fit end the batch, for otherwise
+        small calls would keep a large one waiting.
+        """
+        end = self._count + places
+        for waiting in _waiting_parts(calls, loss, self._lost):
+            if self._is_suspect:
+                return
+            call, start, stop, _ = waiting
+            if call.suspects and start in call.suspects:
+                if not self._parts and not self._taken:
+                    self._take_suspect(waiting)
                 continue
-            return Composition([Part(call, start, start + 1, reason)], lost, len(call.items[start]), is_suspect=True)
-        stop, added, longest = _fit(waiting, bounds, count, size, longest)
-        if stop > start:
-            parts.append(waiting if stop == end else Part(call, start, stop, reason))
-            count += stop - start
-            size += added
-        if count >= bounds.items or (stop < end and stop not in call.suspects):
-            break
-    return Composition(parts, lost, size, is_suspect=False)
+            if allotted is not None:
+                most = allotted.get(call.rank.flow, 0)
+                if most <= 0:
+                    continue
+                stop = min(stop, start + most)
+            before = self._count
+            left = self._add(waiting, stop, end)
+            if allotted is not None:
+                allotted[call.rank.flow] -= self._count - before
+            if self._count >= end or (left < stop and left not in call.suspects):
+                return
+
+    def composition(self) -> Composition:
+        """Return the batch as it is now."""
+        rest = (self._taken, self._shared, self._joined)
+        return Composition(self._parts, self._lost, self._size, self._is_suspect, *rest)
+
+    @property
+    def count(self) -> int:
+        """Items of the batch."""
+        return self._count
+
+    def _take_suspect(self, waiting: Part) -> None:
+        part = waiting._replace(stop=waiting.start + 1)
+        self._parts.append(part)
+        self._taken.append(part)
+        self._size = len(part.call.items[part.start])
+        self._count = 1
+        self._is_suspect = True
+
+    def _add(self, waiting: Part, stop: int, end: int) -> int:
+        """Add what fits of these items, up to ``stop`` and until the batch has ``end``; return where it ended."""
+        call, start, whole, reason = waiting
+        if self._twins is None:
+            at = self._fit(call, start, stop, end)
+            if at > start:
+                self._parts.append(waiting if at == whole else Part(call, start, at, reason))
+        else:
+            at = self._fit_once(self._twins, waiting, stop, end)
+        if at > start:
+            self._taken.append(waiting if at == whole else Part(call, start, at, reason))
+        return at
+
+    def _fit(self, call: Call, start: int, stop: int, end: int) -> int:
+        """Count in the items that fit; return the position behind the last."""
+        at = start
+        while at < stop and self._count < end and not (call.suspects and at in call.suspects):
+            if not self._fits(len(call.items[at])):
+                break
+            at += 1
+        return at
+
+    def _fits(self, size: int) -> bool:
+        """Count in one more item of ``size`` bytes if it fits.
+
+        An item that is too large for any batch travels by itself: the upstream may judge it.
+        """
+        longest = max(self._longest, size)
+        if self._count:
+            if self._size + size > self._most_size:
+                return False
+            if self._padded and (self._count + 1) * longest > self._padded:
+                return False
+        self._count += 1
+        self._size += size
+        self._longest = longest
+        return True
+
+    def _fit_once(self, twins: Twins, waiting: Part, stop: int, end: int) -> int:
+        """Do the same, and let items that are equal to another share its result; they take no place."""
+        call, start, _, reason = waiting
+        seen, in_flight = twins.seen, twins.in_flight
+        run = at = start
+        while at < stop and not (call.suspects and at in call.suspects):
+            item = call.items[at]
+            index = seen.get(item)
+            place = in_flight.find(item) if index is None and in_flight else None
+            if index is None and place is None:
+                if self._count >= end or not self._fits(len(item)):
+                    break
+                seen[item] = self._count - 1
+                at += 1
+                continue
+            if at > run:
+                self._parts.append(Part(call, run, at, reason))
+            one = Part(call, at, at + 1, reason)
+            if index is not None:
+                self._shared.append(Shared(one, index))
+            else:
+                self._joined.append((one, place))  # type: ignore[arg-type] # one of the two is there
+            at += 1
+            run = at
+        if at > run:
+            self._parts.append(Part(call, run, at, reason))
+        return at
+
+
+def compose(
+    calls: Iterable[Call],
+    bounds: Bounds,
+    loss: Callable[[Call], ProxyError | None],
+    twins: Twins | None = None,
+) -> Composition:
+    """Return the next batch of the calls of one class; see ``Composer.take``."""
+    composer = Composer(bounds.size, bounds.padded, twins)
+    composer.take(calls, bounds.items, loss)
+    return composer.composition()
 
 
 def _waiting_parts(
@@ -71,30 +210,3 @@ def _waiting_parts(
             yield from call.waiting_parts()
         else:
             yield Part(call, call.taken, len(call.items))
-
-
-def _fit(waiting: Part, bounds: Bounds, count: int, size: int, longest: int) -> tuple[int, int, int]:
-    """Say up to which item these fit beside ``count`` items of ``size`` bytes, the longest of ``longest`` bytes.
-
-    Returns the position behind the last that fits, the bytes added, and the longest item then. An item that is too
-    large for any batch travels by itself: the upstream may judge it.
-    """
-    call, start, end, _ = waiting
-    if start + 1 == end and not bounds.padded:  # most calls have one item
-        added = len(call.items[start])
-        return (end, added, longest) if not count or size + added <= bounds.size else (start, 0, longest)
-    stop = start
-    added = 0
-    for item in call.items[start : min(end, start + bounds.items - count)]:
-        beside = count + stop - start
-        if call.suspects and stop in call.suspects:
-            break
-        if beside and size + added + len(item) > bounds.size:
-            break
-        widest = max(longest, len(item))
-        if bounds.padded and beside and (beside + 1) * widest > bounds.padded:
-            break
-        longest = widest
-        added += len(item)
-        stop += 1
-    return stop, added, longest

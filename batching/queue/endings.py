@@ -51,7 +51,7 @@ class Endings:
         self.end(call)
         if not call.is_emptied:
             lane = self._lanes.open(call.key)
-            self._admission.queued_items -= lane.drop(call)
+            self._admission.queued_items -= lane.of(call).drop(call)
             self._lanes.close_if_empty(lane)
 
     def settle(
@@ -97,16 +97,20 @@ class Endings:
         return opens_at + latency < part.call.deadline
 
     def _put_back(self, part: Part, now: float, *, alone: bool) -> None:
-        lane = self._lanes.open(part.call.key)
-        lane.put_back(part, alone=alone)
+        call = part.call
+        lane = self._lanes.open(call.key)
         count = part.stop - part.start
         self._admission.queued_items += count
-        lane.timing.arrived(lane, count, now)
+        if call.rank.is_bulk:
+            lane.open_bulk().put_back(part, alone=alone)
+        else:
+            lane.put_back(part, alone=alone)
+            lane.timing.arrived(lane, count, now)
 
     def end(self, call: Call) -> None:
         """Count a call out that has all its results, or an error."""
         call.done = True
-        self._admission.calls -= 1
+        self._admission.ended(call)
 
 
 def _again(outcome: Result | ProxyError | Again) -> Again | None:

@@ -26,18 +26,20 @@ class InFlight:
     def add(self, batch: Batch) -> None:
         """Count a batch that a thread is about to send."""
         self.batches.add(batch)
-        self._count(batch, len(batch.items))
+        self._count(batch, 1)
 
     def remove(self, batch: Batch) -> None:
         """Count a batch back that has ended."""
         self.batches.remove(batch)
-        self._count(batch, -len(batch.items))
+        self._count(batch, -1)
 
     def orphans(self, living: Collection[int]) -> list[Batch]:
         """Return the batches whose threads are not among the ``living`` (thread identities)."""
         return [batch for batch in self.batches if batch.owner not in living]
 
-    def _count(self, batch: Batch, items: int) -> None:
-        self.items += items
+    def _count(self, batch: Batch, sign: int) -> None:
+        items = len(batch.items)
+        self.items += sign * items
         if (lane := self._lanes.find(batch.key)) is not None:
-            lane.in_flight_items += items
+            lane.in_flight_items += sign * (items - batch.bulk_items)
+            lane.in_flight_bulk += sign * batch.bulk_items

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from batching.clock import NEVER
 from batching.isolation.rejection_rate import RejectionRate
 from batching.queue.composition import Bounds
 from batching.queue.padding import by_likeness
-from batching.queue.waiting import Waiting
+from batching.queue.twins import InFlightItems
+from batching.queue.waiting import Waiting, WaitingBulk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,11 +36,16 @@ class Lane(Waiting):
     __slots__ = (
         "_capacity",
         "_limits",
+        "bulk",
+        "in_flight",
+        "in_flight_bulk",
         "in_flight_items",
         "is_full",
         "key",
         "latency",
+        "pressing",
         "rejections",
+        "seen_at",
         "timing",
     )
 
@@ -50,7 +57,17 @@ class Lane(Waiting):
         self._capacity = capacity
         #: Whether the waiting items fill a batch.
         self.is_full = False
+        #: Items in flight of interactive calls, and of bulk calls.
         self.in_flight_items = 0
+        self.in_flight_bulk = 0
+        #: Bulk calls that wait; None while none does.
+        self.bulk: WaitingBulk | None = None
+        #: When the last interactive call arrived.
+        self.seen_at = -NEVER
+        #: When the first interactive call that has a limit of its own has been held back for so long.
+        self.pressing = NEVER
+        #: The items in flight, where equal ones are computed once.
+        self.in_flight = InFlightItems() if limits.deduplicate else None
         #: Moving average of the seconds that a batch takes; 0 before the first.
         self.latency = 0.0
         self.rejections = RejectionRate()
@@ -81,6 +98,61 @@ class Lane(Waiting):
         self.is_full = (
             self.waiting >= most or total >= self._limits.max_batch_bytes or total >= self._capacity.batch_bytes
         )
+
+    def enter(self, call: Call) -> None:
+        """Let the items of a call that has just arrived wait in its class."""
+        rank = call.rank
+        if rank.is_bulk:
+            self.open_bulk().append(call)
+            return
+        self.append(call)
+        self.seen_at = call.arrived
+        if rank.max_wait is not None:
+            self.pressing = min(self.pressing, call.arrived + rank.max_wait)
+
+    def open_bulk(self) -> WaitingBulk:
+        """Return where bulk calls wait."""
+        if self.bulk is None:
+            limits = self._limits
+            self.bulk = WaitingBulk(limits.bulk_max_wait, deduplicates=limits.deduplicate)
+        return self.bulk
+
+    def of(self, call: Call) -> Waiting:
+        """Return where the items of a call wait."""
+        return self.bulk if call.rank.is_bulk and self.bulk is not None else self
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no call waits."""
+        return not self.calls and (self.bulk is None or not self.bulk.calls)
+
+    @property
+    def all_calls(self) -> list[Call]:
+        """The calls that wait, of both classes."""
+        return [*self.calls] if self.bulk is None else [*self.calls, *self.bulk.calls]
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of the settings."""
+        return self._limits
+
+    @property
+    def has_waited_since(self) -> float:
+        """Since when the lane has waited for its turn beside other lanes."""
+        if self.bulk is None:
+            return self.oldest
+        return min(self.oldest, self.bulk.oldest + self._limits.bulk_max_wait)
+
+    @property
+    def all_waiting(self) -> int:
+        """Items that wait, of both classes."""
+        return self.waiting if self.bulk is None else self.waiting + self.bulk.waiting
+
+    def look_at_limits(self) -> None:
+        """See which interactive call has a limit of its own that comes first: some may have left."""
+        if self.pressing != NEVER:
+            own = (call.arrived + call.rank.max_wait for call in self.calls if call.rank.max_wait is not None)
+            self.pressing = min(own, default=NEVER)
 
     def candidates(self, now: float) -> tuple[Iterable[Call], Bounds]:
         """Return the calls in the order in which they are to be considered for a batch, and the batch's bounds.
@@ -140,14 +212,20 @@ class Lanes:
 
     def close_if_empty(self, lane: Lane) -> None:
         """Count a lane without waiting calls as idle, the one that became so last."""
-        if not lane.calls:
+        if lane.bulk is not None and not lane.bulk.calls:
+            lane.bulk = None
+        if lane.is_empty:
             self._busy.pop(lane.key, None)
             self._all.move_to_end(lane.key)
 
     def forget_idle(self) -> None:
         """Keep what idle lanes have learned, but of no more than ``MAX_IDLE_LANES``: the longest idle go first."""
         while len(self._all) > MAX_IDLE_LANES:
-            idle = (key for key, lane in self._all.items() if key not in self._busy and not lane.in_flight_items)
+            idle = (
+                key
+                for key, lane in self._all.items()
+                if key not in self._busy and not (lane.in_flight_items or lane.in_flight_bulk)
+            )
             key = next(idle, None)
             if key is None:
                 return

@@ -39,11 +39,14 @@ class Turns:
         fullest, its, due = None, HOLD, 0
         for lane in lanes:
             decision = decide(lane, now)
-            if best is None or (max(decision.due, now), lane.oldest) < (max(first.due, now), best.oldest):
+            if best is None or (max(decision.due, now), lane.has_waited_since) < (
+                max(first.due, now),
+                best.has_waited_since,
+            ):
                 best, first = lane, decision
             if self._is_fullests and decision.due <= now:
                 due += 1
-                if fullest is None or lane.waiting > fullest.waiting:
+                if fullest is None or lane.all_waiting > fullest.all_waiting:
                     fullest, its = lane, decision
         return (fullest, its) if due >= MANY else (best, first)
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from batching.clock import NEVER
 from batching.queue.padding import by_age
+from batching.queue.shares import Demand, allot
+from batching.queue.twins import WaitingTwins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batching.call import Call, Part
+    from batching.rank import Flow
 
 #: Ended calls that may be held on to in any case, before it is worth clearing them out.
 FEW_ENDED = 16
@@ -20,7 +23,7 @@ FEW_ENDED = 16
 class Waiting:
     """Calls that wait. Used with the queue's lock held."""
 
-    __slots__ = ("calls", "oldest", "waiting", "waiting_bytes")
+    __slots__ = ("calls", "demands", "oldest", "waiting", "waiting_bytes")
 
     def __init__(self) -> None:
         self.calls: deque[Call] = deque()
@@ -29,6 +32,8 @@ class Waiting:
         self.waiting_bytes = 0
         #: When the oldest waiting call arrived; ``NEVER`` while none waits.
         self.oldest = NEVER
+        #: What waits of each flow; None while all is of the one flow of calls without their own.
+        self.demands: dict[Flow | None, Demand] | None = None
 
     def resize(self, items: int, size: int) -> None:
         """Count waiting items and their bytes in or out."""
@@ -40,7 +45,10 @@ class Waiting:
         if not self.calls:
             self.oldest = call.arrived
         self.calls.append(call)
-        self.resize(len(call.items), sum(map(len, call.items)))
+        if call.taken or call.returned:  # some of its items share a result already
+            self._count(call, call.waiting, call.waiting_bytes)
+        else:
+            self._count(call, len(call.items), sum(map(len, call.items)))
 
     def put_back(self, part: Part, *, alone: bool = False) -> None:
         """Let these items of a call that was taken wait again, before all that came later.
@@ -52,26 +60,38 @@ class Waiting:
             self.calls = deque(by_age([*self.calls, call]))
             self.oldest = self.calls[0].arrived
         call.give_back(part, alone=alone)
-        self.resize(part.stop - part.start, sum(map(len, call.items[part.start : part.stop])))
+        self._count(call, part.stop - part.start, sum(map(len, call.items[part.start : part.stop])))
 
     def remove(self, parts: Sequence[Part], size: int) -> None:
-        """Take the items of these parts, of ``size`` bytes, out."""
+        """Take the items of these parts, of ``size`` bytes, out. The parts of a call are in their order."""
         items = emptied = 0
         for call, start, stop, _ in parts:
             call.take(start, stop)
             items += stop - start
+            if self.demands is not None:
+                self._count_demand(call, start - stop, -sum(map(len, call.items[start:stop])))
             if call.taken == len(call.items) and not call.returned:
                 emptied += 1
         self.resize(-items, -size)
+        self._forget_demands()
         if self.drop_ended() < emptied:
             # Calls behind one that was passed over have left with the batch.
             self.calls = deque(call for call in self.calls if not (call.is_emptied or call.done))
+
+    def remove_one(self, call: Call, position: int) -> None:
+        """Take one item of a call out, wherever it stands."""
+        call.take_out(position)
+        self._count(call, -1, -len(call.items[position]))
+        self._forget_demands()
+        if call.is_emptied:
+            self.drop_ended()
 
     def drop(self, call: Call) -> int:
         """Take what is still waiting of an ended call out of the counts; return how many items that was."""
         waiting = call.waiting
         if waiting:
-            self.resize(-waiting, -call.waiting_bytes)
+            self._count(call, -waiting, -call.waiting_bytes)
+            self._forget_demands()
             if len(self.calls) > 2 * self.waiting + FEW_ENDED:
                 # More than half have ended behind a living one, and would hold on to their inputs.
                 self.calls = deque(each for each in self.calls if not each.done)
@@ -91,3 +111,82 @@ class Waiting:
             calls.popleft()
         self.oldest = calls[0].arrived if calls else NEVER
         return emptied
+
+    def allot(self, places: int) -> dict[Flow | None, int] | None:
+        """Return how many places each flow gets in a batch; None where there is but one flow, or room for all."""
+        if self.demands is None or len(self.demands) < 2 or self.waiting <= places:
+            return None
+        return allot(self.demands, places)
+
+    # ---- flows ----------------------------------------------------------------------------------
+
+    def _count(self, call: Call, items: int, size: int) -> None:
+        """Count items of one call in or out."""
+        if self.demands is not None or call.rank.flow is not None:
+            self._count_demand(call, items, size)
+        self.resize(items, size)
+
+    def _count_demand(self, call: Call, items: int, size: int) -> None:
+        if self.demands is None:
+            self.demands = {}
+            if self.waiting:  # of calls without a flow of their own
+                others = self.demands[None] = Demand()
+                others.items, others.size = self.waiting, self.waiting_bytes
+        demand = self.demands.get(call.rank.flow)
+        if demand is None:
+            demand = self.demands[call.rank.flow] = Demand()
+        demand.items += items
+        demand.size += size
+
+    def _forget_demands(self) -> None:
+        """Forget the flows of which nothing waits: a flow costs nothing while it is idle, and is owed nothing."""
+        if self.demands is not None:
+            for flow in [flow for flow, demand in self.demands.items() if demand.items <= 0]:
+                del self.demands[flow]
+            if not self.demands:
+                self.demands = None
+
+
+class WaitingBulk(Waiting):
+    """The waiting bulk calls of a key: they have a longest wait, and their items are found by equal ones."""
+
+    __slots__ = ("_longest_wait", "aged_at", "twins")
+
+    def __init__(self, longest_wait: float, *, deduplicates: bool) -> None:
+        """``longest_wait``: seconds after which a bulk item comes first."""
+        super().__init__()
+        self._longest_wait = longest_wait
+        #: When the first of the calls will have waited as long as it may; ``NEVER`` while none waits.
+        self.aged_at = NEVER
+        self.twins = WaitingTwins() if deduplicates else None
+
+    def append(self, call: Call) -> None:
+        super().append(call)
+        self.aged_at = min(self.aged_at, self._age_of(call))
+        if self.twins is not None:
+            self.twins.add(call)
+
+    def put_back(self, part: Part, *, alone: bool = False) -> None:
+        super().put_back(part, alone=alone)
+        self.aged_at = min(self.aged_at, self._age_of(part.call))
+
+    def remove(self, parts: Sequence[Part], size: int) -> None:
+        if self.twins is not None:
+            for call, start, stop, _ in parts:
+                self.twins.remove(list(call.items[start:stop]))
+        super().remove(parts, size)
+
+    def drop(self, call: Call) -> int:
+        if self.twins is not None:
+            self.twins.remove(list(call.items))
+        return super().drop(call)
+
+    def drop_ended(self) -> int:
+        emptied = super().drop_ended()
+        # Looked at as often as the first call leaves; few have a limit of their own.
+        self.aged_at = min((self._age_of(call) for call in self.calls if not call.done), default=NEVER)
+        return emptied
+
+    def _age_of(self, call: Call) -> float:
+        own = call.rank.max_wait
+        return call.arrived + (self._longest_wait if own is None else min(own, self._longest_wait))

@@ -11,6 +11,7 @@ from batching.timing.rule import AHEAD, CROWD, FULL, IDLE, MAX_WAIT, PROBE, SETT
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from batching.timing.learning import CallCost
     from batching.timing.rule import LaneState
 
 
@@ -60,6 +61,16 @@ class AdaptiveTiming:
     def learned(self) -> Learned:
         """What has been learned so far: the live record, not a copy."""
         return self._learned
+
+    @property
+    def servers(self) -> int:
+        """Calls that the upstream works on at once."""
+        return self._learned.parallelism.servers
+
+    @property
+    def cost(self) -> CallCost:
+        """How long a call takes."""
+        return self._learned.cost
 
     # ---- decisions ------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from batching.clock import NEVER, NOW
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from batching.timing.learning import CallCost
+
 
 class Decision(NamedTuple):
     """Send at ``due`` (a moment of the clock, ``NOW`` or ``NEVER``), for this ``reason``."""
@@ -33,9 +35,12 @@ PROBE = Decision(NOW, "probe")
 DRAIN = Decision(NOW, "drain")
 #: Not a rule's decision but the queue's: a suspected item waits for no other.
 SUSPECT = Decision(NOW, "suspect")
+#: Nor this: bulk items have a place now.
+BULK = Decision(NOW, "bulk")
 
 #: Every reason for which a batch can be sent, for documents and metric labels.
-REASONS = tuple(decision.reason for decision in (FULL, MAX_WAIT, CROWD, IDLE, SETTLED, AHEAD, PROBE, DRAIN, SUSPECT))
+_ALL = (FULL, MAX_WAIT, CROWD, IDLE, SETTLED, AHEAD, PROBE, DRAIN, SUSPECT, BULK)
+REASONS = tuple(decision.reason for decision in _ALL)
 
 
 class LaneState(Protocol):
@@ -53,6 +58,16 @@ class LaneState(Protocol):
 
 class Timing(Protocol):
     """Decides when the items of one lane are sent, and learns from the events of that lane."""
+
+    @property
+    def servers(self) -> int | None:
+        """Calls that the upstream works on at once; None where that is not learned."""
+        ...
+
+    @property
+    def cost(self) -> CallCost | None:
+        """How long a call takes; None where that is not learned."""
+        ...
 
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:
         """Return when the waiting items are due, and why; ``in_flight`` counts batches, those of other lanes too."""
@@ -80,6 +95,9 @@ class Timing(Protocol):
 
 class FixedTiming:
     """The classic rule: send when the batch is full, or when the oldest item has waited ``max_wait`` seconds."""
+
+    servers: int | None = None
+    cost: CallCost | None = None
 
     def __init__(self, max_wait: float) -> None:
         self._max_wait = max_wait

@@ -130,7 +130,7 @@ def test_a_call_that_does_not_fit_ends_the_batch_though_a_smaller_one_stands_beh
 def test_the_bytes_of_the_batch_are_those_of_its_items() -> None:
     assert composed(["a bb", "cccc", "ddddd"], Bounds(100, 8)).size == 7
     assert composed(["aaaaaaaaaa"], Bounds(100, 8)).size == 10
-    assert composed([]) == Composition([], [], 0, is_suspect=False)
+    assert composed([]) == Composition([], [], 0, False, [], [], [])
 
 
 # Calls that need no answer

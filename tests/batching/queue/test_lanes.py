@@ -10,8 +10,8 @@ from batching import BatchKey, FixedTiming, Options, ProxyError, Task
 from batching.call import Part
 from batching.clock import NEVER
 from batching.errors import DeadlineExceeded
-from batching.queue.waiting import FEW_ENDED
 from batching.queue.lanes import MAX_IDLE_LANES, Lane, Lanes
+from batching.queue.waiting import FEW_ENDED
 from tests.batching.queue.steps import (
     OTHER_KEY,
     assert_empty,

@@ -7,6 +7,7 @@ import pytest
 from batching.clock import NEVER, NOW
 from batching.timing.rule import (
     AHEAD,
+    BULK,
     CROWD,
     DRAIN,
     FULL,
@@ -26,7 +27,7 @@ WAIT = 0.1
 
 
 def test_every_reason_for_sending_is_listed() -> None:
-    sending = (FULL, MAX_WAIT, CROWD, IDLE, SETTLED, AHEAD, PROBE, DRAIN, SUSPECT)
+    sending = (FULL, MAX_WAIT, CROWD, IDLE, SETTLED, AHEAD, PROBE, DRAIN, SUSPECT, BULK)
     assert tuple(decision.reason for decision in sending) == REASONS
     assert set(REASONS) == {"full", "max_wait", "crowd", "idle", "settled", "ahead", "probe", "drain", "suspect"}
     assert {decision.due for decision in sending} == {NOW}

@@ -1,0 +1,144 @@
+"""Makes up the batches of a lane out of its classes and flows, and says when bulk makes one due.
+
+Used with the queue's lock held.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from batching.call import Part, Shared
+from batching.clock import NEVER
+from batching.queue.composition import Composer, Twins
+from batching.timing.classes import ABOUT, may_lead, places
+from batching.timing.rule import BULK, FULL, HOLD, MAX_WAIT, Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from batching.call import Batch, Call
+    from batching.errors import ProxyError
+    from batching.queue.composition import Composition
+    from batching.queue.lanes import Lane
+    from batching.queue.twins import InFlightItems
+    from batching.queue.waiting import WaitingBulk
+
+    Loss = Callable[[Call], ProxyError | None]
+
+
+def decide(lane: Lane, in_flight: int, now: float) -> Decision:
+    """Return when the lane's next batch is due where bulk waits, or a call has a limit of its own.
+
+    Interactive items are due by the timing rule, or when the first of them has waited as long as it wants to and a
+    server is free. Bulk alone is due as soon as a server is free for it, or a whole batch of it waits and no
+    interactive item comes.
+    """
+    own = lane.timing.decide(lane, in_flight, now) if lane.waiting else HOLD
+    if own.due <= now:
+        return own
+    servers = lane.timing.servers
+    if lane.pressing != NEVER and lane.waiting and (servers is None or in_flight < servers):
+        own = min(own, MAX_WAIT if lane.pressing <= now else Decision(lane.pressing, MAX_WAIT.reason))
+    bulk = lane.bulk
+    if bulk is None or not bulk.calls or own.due <= now:
+        return own
+    return min(own, _decide_bulk(lane, bulk, in_flight, now))
+
+
+def _decide_bulk(lane: Lane, bulk: WaitingBulk, in_flight: int, now: float) -> Decision:
+    is_about = is_interactive_about(lane, now)
+    most = lane.most_items
+    if bulk.waiting + lane.waiting >= most and not is_about:
+        return FULL
+    servers = lane.timing.servers
+    if servers is None:  # as many as there are slots, which the queue has looked at
+        due = bulk.oldest + min(lane.limits.max_wait, lane.limits.bulk_max_wait)
+        if bulk.waiting + lane.waiting >= most or due <= now:
+            return BULK
+        return Decision(due, BULK.reason)
+    if may_lead(in_flight, servers, is_about=is_about) or bulk.aged_at <= now:
+        return BULK
+    return Decision(bulk.aged_at, BULK.reason)
+
+
+def is_interactive_about(lane: Lane, now: float) -> bool:
+    """Whether interactive items wait, are in flight, or came lately."""
+    return bool(lane.waiting or lane.in_flight_items) or now - lane.seen_at < ABOUT
+
+
+def make_up(lane: Lane, now: float, loss: Loss) -> Composition:
+    """Return the next batch of a lane."""
+    calls, bounds = lane.candidates(now)
+    twins = None if lane.in_flight is None else Twins(lane.in_flight)
+    composer = Composer(bounds.size, bounds.padded, twins)
+    bulk = lane.bulk
+    if bulk is None or not bulk.calls:
+        composer.take(calls, bounds.items, loss, lane.allot(bounds.items))
+        return composer.composition()
+    is_aged = bulk.aged_at <= now
+    shared_out = places(
+        lane.waiting,
+        bulk.waiting,
+        bounds.items,
+        lane.timing.cost,
+        lane.limits.bulk_latency_budget,
+        is_about=is_interactive_about(lane, now),
+        is_aged=is_aged,
+    )
+    if is_aged:
+        composer.take(bulk.calls, shared_out.bulk, loss, bulk.allot(shared_out.bulk))
+        composer.take(calls, bounds.items - composer.count, loss, lane.allot(bounds.items - composer.count))
+    else:
+        composer.take(calls, shared_out.interactive, loss, lane.allot(shared_out.interactive))
+        composer.take(bulk.calls, shared_out.bulk, loss, bulk.allot(shared_out.bulk))
+    return composer.composition()
+
+
+def take_out(lane: Lane, composed: Composition, batch: Batch) -> int:
+    """Take what was composed out of the lane, and bulk items that equal it; return how many items that was."""
+    bulk = lane.bulk
+    if bulk is None:
+        _remove(lane, composed.taken)
+        lane.look_at_limits()
+        return _count(composed.taken)
+    first = [part for part in composed.taken if not part.call.rank.is_bulk]
+    second = [part for part in composed.taken if part.call.rank.is_bulk]
+    _remove(lane, first)
+    _remove(bulk, second)
+    lane.look_at_limits()
+    promoted = 0
+    if bulk.twins is not None and first and bulk.calls:
+        for at, item in enumerate(batch.items):
+            for call, position in bulk.twins.take(item):
+                batch.shared.append(Shared(_one(call, position), at))
+                bulk.remove_one(call, position)
+                promoted += 1
+    return _count(composed.taken) + promoted
+
+
+def join(call: Call, in_flight: InFlightItems | None) -> int:
+    """Let the items of a call that has just arrived share the results of equal items in flight; return how many do."""
+    if in_flight is None:
+        return 0
+    joined = 0
+    for position, item in enumerate(call.items):
+        place = in_flight.find(item)
+        if place is not None and position not in call.suspects:
+            batch, at = place
+            batch.shared.append(Shared(_one(call, position), at))
+            call.take_out(position)
+            joined += 1
+    return joined
+
+
+def _one(call: Call, position: int) -> Part:
+    return Part(call, position, position + 1)
+
+
+def _remove(waiting: Lane | WaitingBulk, parts: Sequence[Part]) -> None:
+    if parts:
+        waiting.remove(parts, sum(len(item) for part in parts for item in part.call.items[part.start : part.stop]))
+
+
+def _count(parts: Sequence[Part]) -> int:
+    return sum(part.stop - part.start for part in parts)
