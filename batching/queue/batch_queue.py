@@ -291,7 +291,7 @@ class BatchQueue:
         if lane.starts_with_suspect:
             return SUSPECT
         in_flight = len(self._in_flight.batches)
-        if lane.bulk is None and lane.pressing == NEVER:  # nearly always
+        if lane.bulk is None and lane.demands is None and lane.pressing == NEVER:  # nearly always
             return lane.timing.decide(lane, in_flight, now)
         return decide(lane, in_flight, now)
 

@@ -11,7 +11,7 @@ from batching.call import Part, Shared
 from batching.clock import NEVER
 from batching.queue.composition import Composer, Twins
 from batching.timing.classes import ABOUT, may_lead, places
-from batching.timing.rule import BULK, FULL, HOLD, MAX_WAIT, Decision
+from batching.timing.rule import BULK, FULL, HOLD, MAX_WAIT, PROBE, Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,16 +27,19 @@ if TYPE_CHECKING:
 
 
 def decide(lane: Lane, in_flight: int, now: float) -> Decision:
-    """Return when the lane's next batch is due where bulk waits, or a call has a limit of its own.
+    """Return when the lane's next batch is due where bulk or several flows wait, or a call has a limit of its own.
 
     Interactive items are due by the timing rule, or when the first of them has waited as long as it wants to and a
     server is free. Bulk alone is due as soon as a server is free for it, or a whole batch of it waits and no
     interactive item comes.
     """
     own = lane.timing.decide(lane, in_flight, now) if lane.waiting else HOLD
+    servers = lane.timing.servers
+    if servers is not None and in_flight >= servers and own is not PROBE and now - lane.mixed_at < ABOUT:
+        # What is sent behind another batch has lost its turn to flows that come meanwhile: the queue holds it.
+        own = HOLD
     if own.due <= now:
         return own
-    servers = lane.timing.servers
     if lane.pressing != NEVER and lane.waiting and (servers is None or in_flight < servers):
         own = min(own, MAX_WAIT if lane.pressing <= now else Decision(lane.pressing, MAX_WAIT.reason))
     bulk = lane.bulk

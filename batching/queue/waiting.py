@@ -23,7 +23,7 @@ FEW_ENDED = 16
 class Waiting:
     """Calls that wait. Used with the queue's lock held."""
 
-    __slots__ = ("calls", "demands", "oldest", "waiting", "waiting_bytes")
+    __slots__ = ("calls", "demands", "mixed_at", "oldest", "waiting", "waiting_bytes")
 
     def __init__(self) -> None:
         self.calls: deque[Call] = deque()
@@ -34,6 +34,8 @@ class Waiting:
         self.oldest = NEVER
         #: What waits of each flow; None while all is of the one flow of calls without their own.
         self.demands: dict[Flow | None, Demand] | None = None
+        #: When calls of several flows waited together last, by the arrival of one of them.
+        self.mixed_at = -NEVER
 
     def resize(self, items: int, size: int) -> None:
         """Count waiting items and their bytes in or out."""
@@ -135,6 +137,8 @@ class Waiting:
         demand = self.demands.get(call.rank.flow)
         if demand is None:
             demand = self.demands[call.rank.flow] = Demand()
+        if len(self.demands) > 1 and call.arrived > self.mixed_at:
+            self.mixed_at = call.arrived
         demand.items += items
         demand.size += size
 
