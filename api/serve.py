@@ -16,6 +16,7 @@ from api.error_forms import RequestError, quoted
 from api.finished import FinishedResponse
 from api.held_refusals import SOONEST, HeldRefusals
 from api.member_watch import MOST_VALUES, MemberWatch
+from api.ranks import CLASSES, Ranks
 from api.reading import LARGE, read_large_query, read_query
 from api.request_id import request_id
 from batching import Call, ProxyError, RequestReport, Task
@@ -38,6 +39,9 @@ SDK_MARGIN, MOST_SDK_MARGIN = 0.1, 0.25
 _QUOTE = ord('"')
 #: Tasks whose items are texts or lists of token ids.
 _OF_INPUTS = frozenset({Task.EMBED, Task.EMBED_ALL, Task.EMBED_SPARSE})
+#: What tells the class of a call, by whether it is bulk; and that another client's input was computed for it.
+_CLASS = tuple(("X-Batch-Class", name) for name in CLASSES)
+_SHARED = ("X-Batch-Shared", "true")
 _decode: Callable[[bytes], Sequence[Any]] = msgspec.json.Decoder().decode
 
 
@@ -71,15 +75,22 @@ class _Shared:
     def __init__(self, settings: Settings) -> None:
         self.payload_limit = settings.payload_limit
         self.request_timeout = settings.request_timeout
+        self.ranks = Ranks(settings)
         self.watch = MemberWatch()
-        self.held = HeldRefusals()
+        self._held = HeldRefusals()
         self.token_ids_were_told = False
+
+    def hold(self, error: ProxyError, began: float) -> None:
+        """Let the calling thread wait where the error is a 503; ``began``: monotonic, when the request came."""
+        if error.status == 503 and not isinstance(error, ShuttingDown):
+            self._held.hold(SOONEST - (time.monotonic() - began))
 
 
 def _view(route: Route, engine: Engine, shared: _Shared) -> Callable[..., Response]:
     payload_limit, most_seconds = shared.payload_limit, shared.request_timeout
     batcher, fit, get_bounds, carry_out, observer, count_token_ids = engine
     takes_base64, any_type = route.takes_base64, route.any_type
+    rank_of = shared.ranks.of
 
     def view(**arguments: str) -> Response:
         environ = request.environ
@@ -90,25 +101,29 @@ def _view(route: Route, engine: Engine, shared: _Shared) -> Callable[..., Respon
         deadline = began + _time_limit(environ, most_seconds, route)
         if not isinstance(query, Query):
             if isinstance(query, Forward):
-                return carry_out(query, environ, deadline, route.path)
+                try:
+                    return carry_out(query, environ, deadline, route.path)
+                except ProxyError as error:
+                    shared.hold(error, began)
+                    raise
             return FinishedResponse(query.body, _plain_headers(request_id(environ)))
+        rank = rank_of(environ, len(query.items), query.asks_for_bulk)
         if query.has_token_ids:
             count_token_ids(route.path)
             _warn_of_token_ids(shared)
         if more := query.key.options.more:
             _warn_of(shared.watch.see(more))
         try:
-            call = Call(query.items, fit(query.key, query.items), deadline, environ.get(IS_GONE))
+            call = Call(query.items, fit(query.key, query.items), deadline, environ.get(IS_GONE), rank)
             batcher.ask(call)
             if not takes_base64 and _are_packed(call):
                 call.results = _as_numbers(call.results)
             body = query.answer(call)
         except ProxyError as error:
-            observer.on_request(RequestReport(route.path, len(query.items), error.outcome))
-            if error.status == 503 and not isinstance(error, ShuttingDown):
-                shared.held.hold(SOONEST - (time.monotonic() - began))
+            observer.on_request(RequestReport(route.path, len(query.items), error.outcome, rank))
+            shared.hold(error, began)
             raise
-        observer.on_request(RequestReport(route.path, len(query.items), "ok"))
+        observer.on_request(RequestReport(route.path, len(query.items), "ok", rank))
         return FinishedResponse(body, _headers(call, began, request_id(environ)))
 
     return view
@@ -191,6 +206,7 @@ def _headers(call: Call, began: float, identity: str) -> list[tuple[str, str]]:
         ("X-Request-Id", identity),
         ("X-Batch-Size", str(call.batch_size)),
         ("X-Batch-Reason", call.reason),
+        _CLASS[call.rank.is_bulk],
         ("X-Queue-Time", f"{call.queue_delay * 1000:.1f}"),
         ("X-Inference-Time", f"{call.inference_time * 1000:.1f}"),
         ("X-Total-Time", total),
@@ -198,6 +214,8 @@ def _headers(call: Call, began: float, identity: str) -> list[tuple[str, str]]:
     ]
     if call.key.task in _OF_INPUTS:
         told.append(("X-Compute-Characters", str(_characters(call.items))))
+    if call.shared:
+        told.append(_SHARED)
     if call.tokens is not None:
         told.append(("X-Compute-Tokens", str(call.tokens)))
     return told

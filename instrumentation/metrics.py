@@ -21,6 +21,14 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1000, 2048)
 
 
+#: The two classes, by whether they are bulk; and the flows without a name.
+_CLASSES = ("interactive", "bulk")
+_OTHERS = "other"
+#: Outcomes of which each flow has a series from the start.
+_OUTCOMES_OF_FLOWS = ("ok", "shed", "timeout")
+
+#: Routes of which each status is there from the start: with all of them, a scrape would be several times as long.
+_MAIN_ROUTES = frozenset({"/embed", "/v1/embeddings"})
 #: Statuses of batched routes, for the series that exist from the start.
 _STATUSES = (200, 400, 413, 422, 424, 429, 500, 502, 503, 504)
 
@@ -59,12 +67,14 @@ class Metrics(Observer):
         )
         batches = Counter("autobatch_batches_total", "Batches by why they were sent.", ["reason"], registry=registry)
         self._batches = {reason: batches.labels(reason) for reason in REASONS}
-        self._queue_delay = BulkHistogram(
+        queue_delay = BulkHistogram(
             "autobatch_queue_delay_seconds",
-            "Time that requests wait until their batch is sent.",
+            "Time that requests wait until their batch is sent, by class.",
+            ["class"],
             buckets=_SECONDS,
             registry=registry,
         )
+        self._queue_delay, self._bulk_queue_delay = [queue_delay.labels(name) for name in _CLASSES]
         self._upstream_latency = Histogram(
             "autobatch_upstream_latency_seconds", "Time of one upstream call.", buckets=_SECONDS, registry=registry
         )
@@ -93,8 +103,17 @@ class Metrics(Observer):
             registry=registry,
             multiprocess_mode="livemin",
         )
-        self._items = Counter("autobatch_items_total", "Items by what became of them.", ["outcome"], registry=registry)
-        self._items_ok = self._items.labels("ok")
+        self._items = Counter(
+            "autobatch_items_total", "Items by what became of them, and class.", ["outcome", "class"], registry=registry
+        )
+        self._items_ok, self._bulk_items_ok = [self._items.labels("ok", name) for name in _CLASSES]
+        self._flow_items = Counter(
+            "autobatch_flow_items_total",
+            "Items by the client whose key asked for them, where clients have keys of their own.",
+            ["flow", "outcome"],
+            registry=registry,
+        )
+        self._flows: frozenset[str] = frozenset()
         self._thread_deaths = Counter(
             "autobatch_batcher_thread_deaths_total", "Batcher threads that died and were replaced.", registry=registry
         )
@@ -114,11 +133,19 @@ class Metrics(Observer):
         self._http_children: dict[tuple[str, int], Histogram] = {}
         self._call_children: dict[tuple[str, str], Counter] = {}
 
-    def expect(self, upstreams: Iterable[str], routes: Iterable[str]) -> None:
-        """Let every series exist from the start, at 0: a rate that appears with its first event misses that event."""
+    def expect(self, upstreams: Iterable[str], routes: Iterable[str], flows: Iterable[str] = ()) -> None:
+        """Let every series exist from the start, at 0: a rate that appears with its first event misses that event.
+
+        ``flows``: the names that flows may have as a label. Without any, flows are not counted.
+        """
         errors = list(_kinds(ProxyError))
         for outcome in {error.outcome for error in errors}:
-            self._items.labels(outcome)
+            for name in _CLASSES:
+                self._items.labels(outcome, name)
+        self._flows = frozenset(flows)
+        for flow in (*self._flows, _OTHERS) if self._flows else ():
+            for outcome in _OUTCOMES_OF_FLOWS:
+                self._flow_items.labels(flow, outcome)
         reasons = {error.retry_reason for error in errors if issubclass(error, UpstreamError)} - {None}
         for reason in ("stale", *filter(None, reasons)):
             self._retries.labels(reason)
@@ -130,7 +157,7 @@ class Metrics(Observer):
                 self._call_children[upstream, result] = self._upstream_calls.labels(upstream, result)
         for route in routes:
             self._token_ids.labels(route)
-            for status in _STATUSES:
+            for status in _STATUSES if route in _MAIN_ROUTES else _STATUSES[:1]:
                 self._http_child(route, status)
 
     # ---- what the engine reports ----------------------------------------------------------------
@@ -138,7 +165,14 @@ class Metrics(Observer):
     def on_batch(self, report: BatchReport) -> None:
         self._batch_size.observe(report.size)
         self._batches[report.reason].inc()
-        self._queue_delay.observe_all([delay for delay, _ in report.queue_delays])
+        if report.bulk is None:
+            self._queue_delay.observe_all([delay for delay, _ in report.queue_delays])
+        else:
+            delays: tuple[list[float], list[float]] = ([], [])
+            for (delay, _), is_bulk in zip(report.queue_delays, report.bulk, strict=True):
+                delays[is_bulk].append(delay)
+            self._queue_delay.observe_all(delays[False])
+            self._bulk_queue_delay.observe_all(delays[True])
         self.refresh()
 
     def on_call(self, report: CallReport) -> None:
@@ -167,7 +201,14 @@ class Metrics(Observer):
         self._thread_deaths.inc()
 
     def on_request(self, report: RequestReport) -> None:
-        (self._items_ok if report.outcome == "ok" else self._items.labels(report.outcome)).inc(report.items)
+        is_bulk, flow, _ = report.rank
+        if report.outcome == "ok":
+            (self._bulk_items_ok if is_bulk else self._items_ok).inc(report.items)
+        else:
+            self._items.labels(report.outcome, _CLASSES[is_bulk]).inc(report.items)
+        if self._flows:
+            name = _OTHERS if flow is None or flow.name not in self._flows else flow.name
+            self._flow_items.labels(name, report.outcome).inc(report.items)
 
     # ---- what the service measures --------------------------------------------------------------
 

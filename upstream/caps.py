@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 UNLIMITED = 1_000_000
 #: The share of a figure of tokens that is made use of: tokens are estimated by the bytes of the refused batch.
 OF_TOKENS = 0.95
+#: Bytes of a call below which a refusal that names no figure is taken to be about the number of items.
+FEW_BYTES = 1024
 #: Seconds without a refusal after which a guess is doubled.
 QUIET = 60.0
 
@@ -38,7 +40,8 @@ class Caps(NamedTuple):
 
         A call as large as that one is beyond the new caps in any case.
         """
-        if said.of_items:
+        # So few bytes are no server's limit: words that tell nothing meant the items then.
+        if said.of_items or (said.most_tokens is None and size < FEW_BYTES):
             most = _items(count, said.most_items)
             if most >= self.items:  # of a call that was under way when the cap was lowered
                 return self.after(now)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from batching.capacity import UNLIMITED_BYTES
 from batching.clock import NEVER
-from upstream.caps import QUIET, UNLIMITED, Caps, is_believable
+from upstream.caps import FEW_BYTES, QUIET, UNLIMITED, Caps, is_believable
 from upstream.dialects.dialect import SizeLimit
 
 
@@ -40,9 +40,8 @@ def test_items_fall_to_the_figure_or_to_half(count: int, said: SizeLimit, most: 
 @pytest.mark.parametrize(
     ("size", "said", "most"),
     [
-        (1000, tokens(), 500),
-        (1001, tokens(), 500),
-        (2, tokens(), 1),
+        (FEW_BYTES, tokens(), FEW_BYTES // 2),
+        (5001, tokens(), 2500),
         (1000, tokens(400, 500), 760),  # the share, less a margin
         (1000, tokens(500, 500), 950),
         (1000, tokens(1, 10_000_000), 1),
@@ -67,7 +66,14 @@ def test_a_call_as_large_as_one_that_was_refused_never_fits_again(
         if count < 2 or size < 2:
             break
         caps = caps.refused(count, size, SizeLimit(of_items, most, most, had), 0.0)
-        assert 1 <= caps.items < count if of_items else 1 <= caps.size < size
+        by_items = of_items or (most is None and size < FEW_BYTES)
+        assert 1 <= caps.items < count if by_items else 1 <= caps.size < size
+
+
+@pytest.mark.parametrize("size", [20, FEW_BYTES - 1])
+def test_so_few_bytes_cannot_be_what_was_too_large_so_the_items_are_halved(size: int) -> None:
+    caps = Caps().refused(20, size, tokens(), 0.0)
+    assert (caps.items, caps.is_guess, caps.size) == (10, True, UNLIMITED_BYTES)
 
 
 def test_a_refusal_of_a_call_that_left_before_the_cap_fell_changes_nothing() -> None:
@@ -84,14 +90,14 @@ def test_a_figure_that_is_named_holds() -> None:
 
 
 def test_a_guess_doubles_after_each_quiet_minute_until_it_bounds_nothing() -> None:
-    caps = Caps().refused(32, 4000, items(), 0.0).refused(8, 800, tokens(), 0.0).refused(8, 400, items(), 5.0)
-    assert (caps.items, caps.size, caps.rises_at) == (4, 400, 5.0 + QUIET)
+    caps = Caps().refused(32, 40_000, items(), 0.0).refused(8, 8000, tokens(), 0.0).refused(8, 4000, items(), 5.0)
+    assert (caps.items, caps.size, caps.rises_at) == (4, 4000, 5.0 + QUIET)
     seen = []
     while caps.rises_at != NEVER:
-        assert caps.risen(caps.rises_at - 0.001, 32, 2000) == caps
-        caps = caps.risen(caps.rises_at, 32, 2000)
+        assert caps.risen(caps.rises_at - 0.001, 32, 20_000) == caps
+        caps = caps.risen(caps.rises_at, 32, 20_000)
         seen.append((caps.items, caps.size))
-    assert seen == [(8, 800), (16, 1600), (UNLIMITED, UNLIMITED_BYTES)]
+    assert seen == [(8, 8000), (16, 16_000), (UNLIMITED, UNLIMITED_BYTES)]
 
 
 def test_a_figure_takes_the_place_of_a_guess() -> None:

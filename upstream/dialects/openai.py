@@ -85,6 +85,8 @@ class OpenAiDialect:
         self._paths = Paths(urlsplit(base_url).path, path)
         self._model = model
         self._only_model: str | None = None
+        #: Whether the server lists several models, of which each request has to name one.
+        self._has_choice = False
         #: LiteLLM's /health asks each of its models, and is not its probe. ``describe`` leaves what the server knows.
         self._all_health_paths = ("/health/readiness", "/health", "/v1/models") if self._paths.is_root else ("/models",)
         self.health_paths: Sequence[str] = self._all_health_paths
@@ -103,7 +105,7 @@ class OpenAiDialect:
 
         Raises ``Unsupported``.
         """
-        fitted = key if key == _PLAIN else self._fitted.get(key) or self._fit(key)
+        fitted = self._fitted.get(key) or self._fit(key)
         if key.task is Task.PREDICT:
             _check_texts(items)
         are_texts = items[0][0] == _QUOTE
@@ -120,6 +122,8 @@ class OpenAiDialect:
             message = f"an OpenAI upstream cannot do {task}; a Text Embeddings Inference upstream with such a model can"
             raise Unsupported(message)
         model = key.model if self._is_clients_choice else None
+        if model is None and self._has_choice:
+            raise Unsupported("model: the upstream serves several: name one, or set upstream_model", field="model")
         fitted = BatchKey(Task.EMBED, _fitting(options), None if model == self._only_model else model)
         self._fitted[key] = fitted
         return fitted
@@ -217,6 +221,10 @@ class OpenAiDialect:
         self._paths.forget()
         models = self._read_models(get)
         self._only_model = models.only if models is not None else None
+        has_choice = self._is_clients_choice and models is not None and len(models.names) > 1
+        if has_choice != self._has_choice:
+            self._has_choice = has_choice
+            self._fitted.clear()
         self._fitted.clear()
         self.health_paths = _known_of(self._all_health_paths, get)
         if models is None and self._model is None and self._preset is UNKNOWN_HOST:
