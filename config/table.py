@@ -42,7 +42,7 @@ def markdown_table() -> str:
     for each in DECLARATIONS:
         name = each.env if each.secret else each.name
         default = each.show(each.default)
-        default = default if each.default in ((), None) else f"`{default}`"
+        default = default if each.default in ((), None, "") else f"`{default}`"
         cells = (f"`{name}`", default, each.limits, each.meaning)
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join([_NOTE, "", *rows, ""])

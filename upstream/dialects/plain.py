@@ -70,12 +70,10 @@ class PlainDialect:
         Raises ``Unsupported`` for token ids, and for what the server would read over although it changes the result:
         options for which it documents no member.
         """
-        check_texts(items, "plain")
-        if key == _PLAIN:
-            return key
-        fitted = self._fitted.get(key)
+        fitted = key if key == _PLAIN else self._fitted.get(key)
         if fitted is None:
             fitted = self._fitted[key] = self._fit(key)
+        check_texts(items, "plain")
         return fitted
 
     def _fit(self, key: BatchKey) -> BatchKey:
