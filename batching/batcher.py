@@ -52,7 +52,7 @@ class Batcher:
         start_thread: Callable[[Callable[[], None]], threading.Thread] = start_daemon,
     ) -> None:
         self.queue = queue
-        self._isolation = Isolation(sender, clock, max(1, threads - 1))
+        self.isolation = Isolation(sender, clock, max(1, threads - 1))
         self._clock = clock
         self._thread_count = threads
         self._observer = observer or Observer()
@@ -72,7 +72,7 @@ class Batcher:
 
     def submit(self, call: Call) -> None:
         """Queue a call; raises what ``Isolation.admit`` and ``BatchQueue.put`` raise, and never waits for room."""
-        self._isolation.admit(call)
+        self.isolation.admit(call)
         self.queue.put(call)
 
     def result(self, call: Call) -> list[Result]:
@@ -95,7 +95,7 @@ class Batcher:
         """Send one batch, settle it, wake the waiters of the calls that ended, and report."""
         began = self._clock.now()
         try:
-            outcomes = self._isolation.send(batch, partial(self._deliver, batch))
+            outcomes = self.isolation.send(batch, partial(self._deliver, batch))
         except ProxyError as failure:
             outcomes = Outcomes.failed(failure.bare(), len(batch.items))
         except Exception as failure:  # a bug of ours must not cost the thread, nor the clients their answer
@@ -112,8 +112,9 @@ class Batcher:
     def _report(self, batch: Batch, error: ProxyError | None, latency: float) -> None:
         delays = [(batch.taken_at - part.call.arrived, part.stop - part.start) for part in batch.parts]
         outcome = "ok" if error is None else error.outcome
+        bulk = [part.call.rank.is_bulk for part in batch.parts] if batch.bulk_items else None
         self._observer.on_batch(
-            BatchReport(batch.key.task, len(batch.items), batch.reason, outcome, delays, latency, error)
+            BatchReport(batch.key.task, len(batch.items), batch.reason, outcome, delays, latency, error, bulk)
         )
 
     # ---- life and death -------------------------------------------------------------------------

@@ -260,6 +260,25 @@ class Batch:
         self.deadline = max(self.deadline, call.deadline)
         self.retry_reason = self.retry_reason or retry_reason
 
+    def share(self, part: Part, at: int) -> None:
+        """Let one item of a call have what becomes of the item at position ``at``, which is equal to it."""
+        self.shared.append(Shared(part, at))
+        self.deadline = max(self.deadline, part.call.deadline)
+
+    def call_at(self, position: int) -> Call:
+        """Return the call whose item stands at this position."""
+        for call, start, stop, _ in self.parts:
+            position -= stop - start
+            if position < 0:
+                return call
+        raise IndexError(position)
+
+    @property
+    def is_of_one_call(self) -> bool:
+        """Whether several items travel and all are of one call: such a batch is not searched for a bad input."""
+        first = self.parts[0].call
+        return len(self.items) > 1 and all(part.call is first for part in self.parts)
+
     def share_tokens(self, start: int, stop: int, total: int) -> None:
         """Apportion the tokens of one upstream call to the items that were in it, by their bytes."""
         if self.tokens is None:

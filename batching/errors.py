@@ -32,6 +32,8 @@ class ProxyError(Exception):
     status: int = 500
     error_type: str = "Unhandled"
     outcome: ClassVar[str] = "error"
+    #: Whether the same request, sent again soon, meets the same.
+    is_final: ClassVar[bool] = False
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         """``retry_after``: seconds after which trying again makes sense; None says nothing."""

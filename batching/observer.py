@@ -76,6 +76,9 @@ class Observer:
     def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:
         """The upstream was seen to answer, or not to answer (any more), or for another reason."""
 
+    def on_dialect(self, upstream: str) -> None:
+        """The upstream is spoken to in another way from now on: it was found out, or has changed."""
+
     def on_look(self, upstream: str) -> None:
         """The upstream's monitor has looked at it, as it does every few seconds."""
 
@@ -110,6 +113,9 @@ class Observers(Observer):
 
     def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:
         self._tell(lambda each: each.on_state(upstream, ready, reason))
+
+    def on_dialect(self, upstream: str) -> None:
+        self._tell(lambda each: each.on_dialect(upstream))
 
     def on_look(self, upstream: str) -> None:
         self._tell(lambda each: each.on_look(upstream))

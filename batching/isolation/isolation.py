@@ -11,12 +11,14 @@ from batching.errors import DeadlineExceeded, InputsInDoubt, UpstreamFailed, Ups
 from batching.isolation.evidence import Record
 from batching.isolation.search import FAILED, Resources, Search, check, told
 from batching.isolation.verdicts import Verdicts
+from batching.observer import Observer
 from batching.outcomes import Again, Outcomes
 
 if TYPE_CHECKING:
     from batching.call import Batch, Call
     from batching.clock import Clock
     from batching.isolation.search import Deliver
+    from batching.outcomes import Answer
     from batching.sender import Sender
 
 #: Extra calls that each ordinary call allows, and those allowed at the start: however many inputs are refused, at least
@@ -29,7 +31,7 @@ DOUBTFUL = 2
 FEW = 4
 
 
-class Isolation:
+class Isolation(Observer):
     """Sends batches, and searches those that an input may have spoilt: few at a time, within a bounded number of calls.
 
     The signs of a bad input are a refusal (400, 413, 422), a failure while the upstream worked on the inputs (500, 424)
@@ -49,6 +51,10 @@ class Isolation:
 
     def __repr__(self) -> str:
         return f"<Isolation {self._budget}, {self.verdicts}, {self._record}>"
+
+    def on_dialect(self, upstream: str) -> None:  # noqa: ARG002
+        """Forget what was held against inputs: it may have been the form of the calls."""
+        self.verdicts.forget()
 
     def admit(self, call: Call) -> None:
         """Look at a call before it is queued: known bad inputs are refused again, suspects will travel by themselves.
@@ -85,8 +91,7 @@ class Isolation:
             return self._resolve(batch, problem.bare(), deliver, is_extra=is_extra)
         check(len(answer.results), count)
         self._record.succeeded(self._clock.now())
-        if batch.is_suspect:
-            self.verdicts.clear(batch.key, batch.items[0])
+        self._clear(batch, answer)
         if is_extra:
             self._budget.give_back()
         else:
@@ -97,6 +102,13 @@ class Isolation:
             no_vector = UpstreamFailed("the upstream gave no vector for this input")
             return self._search(batch, no_vector, deliver).mend(answer)
         return Outcomes.results(answer.results, answer.source)
+
+    def _clear(self, batch: Batch, answer: Answer) -> None:
+        """Forget what was held against the items of a batch that the upstream has taken."""
+        if batch.is_suspect:
+            self.verdicts.clear(batch.key, batch.items[0])
+        elif not answer.bad:
+            self.verdicts.taken(batch.key, batch.items)
 
     def _resolve(self, batch: Batch, problem: InputsInDoubt, deliver: Deliver, *, is_extra: bool) -> Outcomes:
         """Find out which inputs of a batch are bad; ``problem`` is the upstream's answer to the whole of it.

@@ -11,7 +11,7 @@ from batching.errors import UpstreamRejected
 from batching.isolation.long_inputs import LongInputs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from batching.call import Item
     from batching.clock import Clock
@@ -76,6 +76,21 @@ class Verdicts:
         if self._known:
             with self._lock:
                 self._known.pop(_digest(key, item), None)
+
+    def taken(self, key: BatchKey, items: Iterable[Item]) -> None:
+        """Forget the verdicts on these inputs: the upstream has taken them. Suspects have to be taken by themselves."""
+        if self._known:  # seldom, and this follows each batch
+            digests = [_digest(key, item) for item in items]
+            with self._lock:
+                for digest in digests:
+                    if (known := self._known.get(digest)) is not None and known.verdict is not None:
+                        del self._known[digest]
+
+    def forget(self) -> None:
+        """Forget everything: the upstream was spoken to in a wrong way, or is another."""
+        with self._lock:
+            self._known.clear()
+        self._long.known.clear()
 
     def look_up(self, key: BatchKey, items: Sequence[Item]) -> tuple[InputsInDoubt | None, frozenset[int]]:
         """Return the verdict on the first input that is known to be bad, and the positions of those that ride alone.

@@ -56,9 +56,8 @@ class Admission:
 
     def _admit_ranked(self, call: Call, count: int) -> None:
         """Look at what the call's class and flow may have; count it into its flow."""
-        rank, limits = call.rank, self._limits
-        share, items = BULK_SHARE, self.queued_items + count
-        if rank.is_bulk and (self.calls >= share * limits.max_calls or items > share * limits.max_queued_items):
+        rank = call.rank
+        if rank.is_bulk and self._is_bulks_part_taken(count):
             raise Overloaded("the places of bulk requests are taken: the rest is for interactive ones", retry_after=1)
         flow = rank.flow
         if flow is not None:
@@ -66,6 +65,16 @@ class Admission:
                 message = f"{flow.name}: {flow.calls} requests are being served, as many as it may have at once"
                 raise Overloaded(message, retry_after=1, flow=flow)
             flow.calls += 1
+
+    def _is_bulks_part_taken(self, count: int) -> bool:
+        """Whether ``count`` more items would leave too little to interactive calls.
+
+        Where nothing waits a call may be larger than that: it would be refused for ever.
+        """
+        limits, waiting = self._limits, self.queued_items
+        if self.calls >= BULK_SHARE * limits.max_calls:
+            return True
+        return waiting > 0 and waiting + count > BULK_SHARE * limits.max_queued_items
 
     def ended(self, call: Call) -> None:
         """Count out a call that has ended."""

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from batching import relay
-from batching.call import Batch, Shared
+from batching.call import Batch
 from batching.clock import NEVER, NOW
 from batching.errors import BatcherDied, ProxyError, ShuttingDown
 from batching.outcomes import UNKNOWN, Outcomes, Result, Source
@@ -19,6 +19,7 @@ from batching.queue.loss import loss_at
 from batching.queue.mixing import decide, join, make_up, take_out
 from batching.queue.turns import Turns
 from batching.queue.wakeups import IdleThreads
+from batching.rank import ORDINARY
 from batching.timing.rule import DRAIN, HOLD, SUSPECT, Decision, Timing
 
 if TYPE_CHECKING:
@@ -102,7 +103,11 @@ class BatchQueue:
             lane = self._lanes.open(call.key)
             if lane.in_flight and self._join(lane, call):
                 return
-            lane.enter(call)
+            if call.rank is ORDINARY:  # what `enter` does with such a call, on the way of every request
+                lane.append(call)
+                lane.seen.at = now
+            else:
+                lane.enter(call)
             if not call.rank.is_bulk:
                 lane.timing.arrived(lane, call.waiting if call.taken else len(call.items), now)
             if self._has_room(lane):
@@ -171,50 +176,13 @@ class BatchQueue:
                 return []
             now = self._clock.now()
             self._in_flight.remove(batch)
-            ended: list[Call] = []
-            position = 0
-            for part in batch.parts:
-                of = outcomes.of[position : position + part.stop - part.start]
-                call = part.call
-                if batch.tokens is not None and not call.done:
-                    call.count(batch.tokens[position : position + len(of)], of)
-                position += len(of)
-                if call.done:
-                    continue
-                if outcomes.error is not None:
-                    self._endings.settle(part, of, now, outcomes.source)
-                elif len(of) == len(call.items):
-                    call.fill(part.start, of)  # type: ignore[arg-type] # without an error all are results
-                    self._endings.end(call)
-                else:
-                    self._endings.fill(call, part.start, of, outcomes.source)  # type: ignore[arg-type]
-                if call.done:
-                    call.record(batch, now)
-                    ended.append(call)
-            if batch.shared:
-                ended += self._settle_shared(batch, outcomes, now)
+            ended = self._endings.settle_batch(batch, outcomes, now)
             relay.link(ended)
             self._learn(batch, outcomes, now)
             if len(batch.items) > 1:
                 self._idle.look_again_at(now + LOOK_AGAIN * (now - batch.taken_at))
             # The thread that settles goes on to `take`, so no other needs waking.
             return ended
-
-    def _settle_shared(self, batch: Batch, outcomes: Outcomes, now: float) -> list[Call]:
-        """Give the outcomes of items to those that are equal to them; return the calls that ended."""
-        ended: list[Call] = []
-        for part, at in batch.shared:
-            call = part.call
-            if call.done:
-                continue
-            call.shared = True
-            if batch.tokens is not None:
-                call.count(batch.tokens[at : at + 1], outcomes.of[at : at + 1])
-            self._endings.settle(part, outcomes.of[at : at + 1], now, outcomes.source)
-            if call.done:
-                call.record(batch, now)
-                ended.append(call)
-        return ended
 
     def deliver(self, batch: Batch, first: int, results: list[Result], source: Source = UNKNOWN) -> list[Call]:
         """Hand out results of a batch that has not ended: those of its items from position ``first`` on.
@@ -226,18 +194,7 @@ class BatchQueue:
             if batch not in self._in_flight.batches:
                 return []
             now = self._clock.now()
-            ended: list[Call] = []
-            position = 0
-            for call, start, stop, _ in batch.parts:
-                count = stop - start
-                at = position - first
-                position += count
-                if at >= 0 and at + count <= len(results) and count == call.missing and not call.done:
-                    if batch.tokens is not None:
-                        call.count(batch.tokens[position - count : position], results[at : at + count])
-                    self._endings.fill(call, start, results[at : at + count], source)
-                    call.record(batch, now)
-                    ended.append(call)
+            ended = self._endings.deliver(batch, first, results, now, source)
             relay.link(ended)
             return ended
 
@@ -340,9 +297,10 @@ class BatchQueue:
         batch.is_suspect = composed.is_suspect
         for part in composed.parts:
             batch.add(part)
-        batch.shared += composed.shared
-        for part, (other, at) in composed.joined:
-            other.shared.append(Shared(part, at))
+        for shared in composed.shared:
+            batch.share(*shared)
+        for part, place in composed.joined:
+            place.batch.share(part, place.at)
         self._admission.queued_items -= take_out(lane, composed, batch)
         for call, error in composed.lost:
             self._endings.drop(call, error)

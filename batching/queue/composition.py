@@ -80,7 +80,7 @@ class Composer:
         small calls would keep a large one waiting.
         """
         end = self._count + places
-        for waiting in _waiting_parts(calls, loss, self._lost):
+        for waiting in _waiting_parts(calls, loss, self._lost, allotted):
             if self._is_suspect:
                 return
             call, start, stop, _ = waiting
@@ -109,6 +109,11 @@ class Composer:
     def count(self) -> int:
         """Items of the batch."""
         return self._count
+
+    @property
+    def room(self) -> int:
+        """Bytes that the batch has room for."""
+        return self._most_size - self._size
 
     def _take_suspect(self, waiting: Part) -> None:
         part = waiting._replace(stop=waiting.start + 1)
@@ -165,6 +170,8 @@ class Composer:
             item = call.items[at]
             index = seen.get(item)
             place = in_flight.find(item) if index is None and in_flight else None
+            if place is not None and at < call.taken and len(place.batch.items) > 1:
+                place = None  # it waits again: only what becomes of this item alone ends that for certain
             if index is None and place is None:
                 if self._count >= end or not self._fits(len(item)):
                     break
@@ -198,11 +205,17 @@ def compose(
 
 
 def _waiting_parts(
-    calls: Iterable[Call], loss: Callable[[Call], ProxyError | None], lost: list[tuple[Call, ProxyError]]
+    calls: Iterable[Call],
+    loss: Callable[[Call], ProxyError | None],
+    lost: list[tuple[Call, ProxyError]],
+    allotted: dict[Flow | None, int] | None,
 ) -> Iterator[Part]:
-    """Yield what waits of each call that needs an answer; add the others to ``lost``."""
+    """Yield what waits of each call that needs an answer; add the others to ``lost``.
+
+    A call whose flow has no place left is not asked whether it needs one.
+    """
     for call in calls:
-        if call.done:
+        if call.done or (allotted is not None and not allotted.get(call.rank.flow) and not call.suspects):
             continue
         if (error := loss(call)) is not None:
             lost.append((call, error))

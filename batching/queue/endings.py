@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from batching.call import Part
 from batching.clock import NEVER
-from batching.errors import ProxyError, UpstreamUnavailable
+from batching.errors import InputsInDoubt, ProxyError, UpstreamUnavailable
+from batching.isolation.search import told
 from batching.outcomes import UNKNOWN, Again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batching.call import Call
+    from batching.call import Batch, Call
     from batching.capacity import Capacity
-    from batching.outcomes import Result, Source
+    from batching.outcomes import Outcomes, Result, Source
     from batching.queue.admission import Admission
     from batching.queue.lanes import Lanes
 
@@ -54,6 +55,53 @@ class Endings:
             self._admission.queued_items -= lane.of(call).drop(call)
             self._lanes.close_if_empty(lane)
 
+    def settle_batch(self, batch: Batch, outcomes: Outcomes, now: float) -> list[Call]:
+        """Settle all parts of a batch, and the items that share its results; return the calls that ended."""
+        ended: list[Call] = []
+        position = 0
+        for part in batch.parts:
+            of = outcomes.of[position : position + part.stop - part.start]
+            call = part.call
+            if batch.tokens is not None and not call.done:
+                call.count(batch.tokens[position : position + len(of)], of)
+            position += len(of)
+            if call.done:
+                continue
+            if outcomes.error is not None:
+                self.settle(part, of, now, outcomes.source)
+            elif len(of) == len(call.items):
+                call.fill(part.start, of)  # type: ignore[arg-type] # without an error all are results
+                self.end(call)
+            else:
+                self.fill(call, part.start, of, outcomes.source)  # type: ignore[arg-type]
+            if call.done:
+                call.record(batch, now)
+                ended.append(call)
+        if batch.shared:
+            ended += self.settle_shared(batch, outcomes, now)
+        return ended
+
+    def deliver(self, batch: Batch, first: int, results: list[Result], now: float, source: Source) -> list[Call]:
+        """Hand out results of the items from position ``first`` on to the calls that are complete with them.
+
+        Return these calls.
+        """
+        ended: list[Call] = []
+        position = 0
+        for call, start, stop, _ in batch.parts:
+            count = stop - start
+            at = position - first
+            position += count
+            if at >= 0 and at + count <= len(results) and count == call.missing and not call.done:
+                if batch.tokens is not None:
+                    call.count(batch.tokens[position - count : position], results[at : at + count])
+                self.fill(call, start, results[at : at + count], source)
+                call.record(batch, now)
+                ended.append(call)
+        if batch.shared:
+            ended += self.deliver_shared(batch, first, results, now, source)
+        return ended
+
     def settle(
         self, part: Part, of: Sequence[Result | ProxyError | Again], now: float, source: Source = UNKNOWN
     ) -> None:
@@ -82,6 +130,48 @@ class Endings:
                 reason = again.retry_reason or part.retry_reason
                 self._put_back(Part(call, position, position + len(outcomes), reason), now, alone=again.alone)
             position += len(outcomes)
+
+    def settle_shared(self, batch: Batch, outcomes: Outcomes, now: float) -> list[Call]:
+        """Give what became of items to the calls with equal ones; return the calls that ended.
+
+        The items of a batch that is of one call all bear the blame for one of them, for that call fails in any case.
+        So the items of other calls that are equal to them wait again. A suspect's equals do so together with others:
+        each by itself would take a call.
+        """
+        ended: list[Call] = []
+        is_blamed_whole = isinstance(outcomes.error, InputsInDoubt) and batch.is_of_one_call
+        for part, at in batch.shared:
+            call, of = part.call, outcomes.of[at]
+            if call.done:
+                continue
+            if is_blamed_whole and isinstance(of, InputsInDoubt) and call is not batch.call_at(at):
+                of = Again(told())
+            if isinstance(of, Again):
+                of = of._replace(alone=False)
+            else:
+                call.shared |= call is not batch.call_at(at)
+            if batch.tokens is not None:
+                call.count(batch.tokens[at : at + 1], [of])
+            self.settle(part, [of], now, outcomes.source)
+            if call.done:
+                call.record(batch, now)
+                ended.append(call)
+        return ended
+
+    def deliver_shared(self, batch: Batch, first: int, results: list[Result], now: float, source: Source) -> list[Call]:
+        """Give results to the calls that lack nothing but an item equal to one of theirs; return these calls."""
+        ended: list[Call] = []
+        for part, at in batch.shared:
+            call = part.call
+            if call.done or call.missing > 1 or not first <= at < first + len(results):
+                continue
+            call.shared |= call is not batch.call_at(at)
+            if batch.tokens is not None:
+                call.count(batch.tokens[at : at + 1], results[at - first : at - first + 1])
+            self.fill(call, part.start, results[at - first : at - first + 1], source)
+            call.record(batch, now)
+            ended.append(call)
+        return ended
 
     def _may_go_again(self, part: Part, again: Again, now: float) -> bool:
         """Whether items have the time to go again, and have not done so already for such a reason."""

@@ -15,7 +15,7 @@ from batching.queue.waiting import Waiting, WaitingBulk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from batching.call import Call
+    from batching.call import Call, Part
     from batching.capacity import Capacity
     from batching.key import BatchKey
     from batching.limits import Limits
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 MAX_IDLE_LANES = 64
 #: Weight of the newest batch in the average time from taking a batch to its end.
 LATENCY_WEIGHT = 0.2
+
+
+class Seen:
+    """When the last interactive call arrived, whatever its key: the lanes share the upstream."""
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at = -NEVER
 
 
 class Lane(Waiting):
@@ -45,11 +54,14 @@ class Lane(Waiting):
         "latency",
         "pressing",
         "rejections",
-        "seen_at",
+        "seen",
         "timing",
     )
 
-    def __init__(self, key: BatchKey, timing: Timing, limits: Limits, capacity: Capacity) -> None:
+    def __init__(
+        self, key: BatchKey, timing: Timing, limits: Limits, capacity: Capacity, seen: Seen | None = None
+    ) -> None:
+        """``seen``: shared by all lanes."""
         super().__init__()
         self.key = key
         self.timing = timing
@@ -62,8 +74,7 @@ class Lane(Waiting):
         self.in_flight_bulk = 0
         #: Bulk calls that wait; None while none does.
         self.bulk: WaitingBulk | None = None
-        #: When the last interactive call arrived.
-        self.seen_at = -NEVER
+        self.seen = seen or Seen()
         #: When the first interactive call that has a limit of its own has been held back for so long.
         self.pressing = NEVER
         #: The items in flight, where equal ones are computed once.
@@ -106,7 +117,7 @@ class Lane(Waiting):
             self.open_bulk().append(call)
             return
         self.append(call)
-        self.seen_at = call.arrived
+        self.seen.at = call.arrived
         if rank.max_wait is not None:
             self.pressing = min(self.pressing, call.arrived + rank.max_wait)
 
@@ -148,11 +159,27 @@ class Lane(Waiting):
         """Items that wait, of both classes."""
         return self.waiting if self.bulk is None else self.waiting + self.bulk.waiting
 
+    def put_back(self, part: Part, *, alone: bool = False) -> None:
+        super().put_back(part, alone=alone)
+        if (own := part.call.rank.max_wait) is not None:
+            self.pressing = min(self.pressing, part.call.arrived + own)
+
+    def drop(self, call: Call) -> int:
+        waiting = super().drop(call)
+        self.look_at_limits()
+        return waiting
+
     def look_at_limits(self) -> None:
         """See which interactive call has a limit of its own that comes first: some may have left."""
         if self.pressing != NEVER:
-            own = (call.arrived + call.rank.max_wait for call in self.calls if call.rank.max_wait is not None)
-            self.pressing = min(own, default=NEVER)
+            self.pressing = min(
+                (
+                    call.arrived + call.rank.max_wait
+                    for call in self.calls
+                    if call.rank.max_wait is not None and not call.done
+                ),
+                default=NEVER,
+            )
 
     def candidates(self, now: float) -> tuple[Iterable[Call], Bounds]:
         """Return the calls in the order in which they are to be considered for a batch, and the batch's bounds.
@@ -175,6 +202,7 @@ class Lanes:
 
     def __init__(self, make_timing: Callable[[], Timing], limits: Limits, capacity: Capacity) -> None:
         self._make_timing = make_timing
+        self._seen = Seen()
         self._limits = limits
         self._capacity = capacity
         #: In the order in which they became idle.
@@ -205,7 +233,7 @@ class Lanes:
         if lane is None:
             lane = self._all.get(key)
             if lane is None:
-                lane = self._all[key] = Lane(key, self._make_timing(), self._limits, self._capacity)
+                lane = self._all[key] = Lane(key, self._make_timing(), self._limits, self._capacity, self._seen)
             self._busy[key] = lane
             self.forget_idle()
         return lane

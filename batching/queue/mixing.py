@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batching.call import Part, Shared
+from batching.call import Part
 from batching.clock import NEVER
 from batching.queue.composition import Composer, Twins
 from batching.timing.classes import ABOUT, may_lead, places
 from batching.timing.rule import BULK, FULL, HOLD, MAX_WAIT, PROBE, Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from batching.call import Batch, Call
     from batching.errors import ProxyError
     from batching.queue.composition import Composition
     from batching.queue.lanes import Lane
     from batching.queue.twins import InFlightItems
-    from batching.queue.waiting import WaitingBulk
+    from batching.queue.waiting import Waiting, WaitingBulk
 
     Loss = Callable[[Call], ProxyError | None]
 
@@ -37,7 +37,7 @@ def decide(lane: Lane, in_flight: int, now: float) -> Decision:
     servers = lane.timing.servers
     if servers is not None and in_flight >= servers and own is not PROBE and now - lane.mixed_at < ABOUT:
         # What is sent behind another batch has lost its turn to flows that come meanwhile: the queue holds it.
-        own = HOLD
+        own = max(own, Decision(lane.mixed_at + ABOUT, own.reason))
     if own.due <= now:
         return own
     if lane.pressing != NEVER and lane.waiting and (servers is None or in_flight < servers):
@@ -59,14 +59,16 @@ def _decide_bulk(lane: Lane, bulk: WaitingBulk, in_flight: int, now: float) -> D
         if bulk.waiting + lane.waiting >= most or due <= now:
             return BULK
         return Decision(due, BULK.reason)
-    if may_lead(in_flight, servers, is_about=is_about) or bulk.aged_at <= now:
+    is_aged = bulk.aged_at <= now
+    if may_lead(in_flight, servers, is_about=is_about and not is_aged):
         return BULK
-    return Decision(bulk.aged_at, BULK.reason)
+    # Once it has aged it may have the last server; behind another batch it would wait no less.
+    return Decision(bulk.aged_at, BULK.reason) if in_flight < servers else HOLD
 
 
 def is_interactive_about(lane: Lane, now: float) -> bool:
     """Whether interactive items wait, are in flight, or came lately."""
-    return bool(lane.waiting or lane.in_flight_items) or now - lane.seen_at < ABOUT
+    return bool(lane.waiting or lane.in_flight_items) or now - lane.seen.at < ABOUT
 
 
 def make_up(lane: Lane, now: float, loss: Loss) -> Composition:
@@ -76,9 +78,10 @@ def make_up(lane: Lane, now: float, loss: Loss) -> Composition:
     composer = Composer(bounds.size, bounds.padded, twins)
     bulk = lane.bulk
     if bulk is None or not bulk.calls:
-        composer.take(calls, bounds.items, loss, lane.allot(bounds.items))
+        _compose(composer, lane, calls, bounds.items, loss)
         return composer.composition()
-    is_aged = bulk.aged_at <= now
+    # Where bulk comes faster than it is served all of it is too old, and would keep all others out.
+    is_aged = bulk.led = bulk.aged_at <= now and not (bulk.led and lane.waiting)
     shared_out = places(
         lane.waiting,
         bulk.waiting,
@@ -89,12 +92,21 @@ def make_up(lane: Lane, now: float, loss: Loss) -> Composition:
         is_aged=is_aged,
     )
     if is_aged:
-        composer.take(bulk.calls, shared_out.bulk, loss, bulk.allot(shared_out.bulk))
-        composer.take(calls, bounds.items - composer.count, loss, lane.allot(bounds.items - composer.count))
+        _compose(composer, bulk, bulk.calls, shared_out.bulk, loss)
+        _compose(composer, lane, calls, bounds.items - composer.count, loss)
     else:
-        composer.take(calls, shared_out.interactive, loss, lane.allot(shared_out.interactive))
-        composer.take(bulk.calls, shared_out.bulk, loss, bulk.allot(shared_out.bulk))
+        _compose(composer, lane, calls, shared_out.interactive, loss)
+        _compose(composer, bulk, bulk.calls, shared_out.bulk, loss)
     return composer.composition()
+
+
+def _compose(composer: Composer, waiting: Waiting, calls: Iterable[Call], places: int, loss: Loss) -> None:
+    """Take items of one class, of each flow its part."""
+    if places <= 0:
+        return
+    allotted = waiting.allot(places, composer.room)
+    composer.take(calls, places, loss, allotted)
+    waiting.give_back(allotted)
 
 
 def take_out(lane: Lane, composed: Composition, batch: Batch) -> int:
@@ -113,7 +125,7 @@ def take_out(lane: Lane, composed: Composition, batch: Batch) -> int:
     if bulk.twins is not None and first and bulk.calls:
         for at, item in enumerate(batch.items):
             for call, position in bulk.twins.take(item):
-                batch.shared.append(Shared(_one(call, position), at))
+                batch.share(_one(call, position), at)
                 bulk.remove_one(call, position)
                 promoted += 1
     return _count(composed.taken) + promoted
@@ -127,8 +139,7 @@ def join(call: Call, in_flight: InFlightItems | None) -> int:
     for position, item in enumerate(call.items):
         place = in_flight.find(item)
         if place is not None and position not in call.suspects:
-            batch, at = place
-            batch.shared.append(Shared(_one(call, position), at))
+            place.batch.share(_one(call, position), place.at)
             call.take_out(position)
             joined += 1
     return joined

@@ -1,4 +1,4 @@
-"""Shares the places of a batch out to flows by weight: deficit round robin with a batch as the round.
+"""Shares the places of a batch out to flows by weight: deficit round robin, which goes on from batch to batch.
 
 M. Shreedhar and G. Varghese, "Efficient fair queuing using deficit round robin", SIGCOMM 1995. An item costs one, and
 one more for each ``BYTES`` of it, so that a flow of long texts gets fewer places than one of short ones.
@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections import OrderedDict
     from collections.abc import Mapping
 
     from batching.rank import Flow
 
 #: Bytes of an item that cost as much as the item itself.
 BYTES = 1000
+#: Cost that a flow of weight 1 may use up whenever its turn comes: an item of up to ``BYTES``.
+QUANTUM = 2.0
+#: Items that a flow is owed at most for places that were allotted to it and that it did not get.
+MOST_OWED = 32
 
 
 class Demand:
@@ -25,48 +30,52 @@ class Demand:
     def __init__(self) -> None:
         self.items = 0
         self.size = 0
-        #: Places that it is owed (above 0) or has had too many.
+        #: Cost that it may use up before its turn ends.
         self.deficit = 0.0
 
     @property
     def cost(self) -> float:
         """The cost of its average item."""
-        return 1.0 + self.size / max(self.items, 1) / BYTES
+        return 1.0 + self.size / self.items / BYTES
 
 
-def allot(demands: Mapping[Flow | None, Demand], places: int) -> dict[Flow | None, int]:
-    """Return how many places each flow gets in a batch of ``places``, and note what each is owed after it.
+def allot(demands: OrderedDict[Flow | None, Demand], places: int) -> dict[Flow | None, int]:
+    """Return how many places each flow gets in a batch of ``places``; one that is not named gets none.
 
-    Each flow is due a part by its weight over the cost of its items. What a flow does not need goes to the others by
-    the same rule; what is lost by rounding is owed. Places left over go to those that are owed most.
+    ``demands`` has a flow for each that waits, in the order of their turns, and is left in the order that the next
+    batch begins with. Each turn of a flow gives it places for ``QUANTUM`` times its weight, so the time that this takes
+    depends on the places and not on the number of flows. A flow that has all it wants is owed nothing.
     """
-    given = dict.fromkeys(demands, 0)
+    given: dict[Flow | None, int] = {}
+    satisfied: list[tuple[Flow | None, Demand]] = []
     left = places
-    wanting = {flow: demand for flow, demand in demands.items() if demand.items}
-    while left > 0 and wanting:
-        weights = {flow: _weight(flow) / demand.cost for flow, demand in wanting.items()}
-        whole = sum(weights.values())
-        round_of, moved = left, 0
-        for flow, demand in wanting.items():
-            demand.deficit += round_of * weights[flow] / whole
-            gets = max(0, min(int(demand.deficit), demand.items - given[flow], left))
-            given[flow] += gets
-            demand.deficit -= gets
+    while left > 0 and demands:
+        flow, demand = next(iter(demands.items()))
+        cost = demand.cost
+        if demand.deficit < cost:
+            demand.deficit += QUANTUM * _weight(flow)
+        had = given.get(flow, 0)
+        gets = min(int(demand.deficit / cost), demand.items - had, left)
+        if gets:
+            given[flow] = had + gets
             left -= gets
-            moved += gets
-        satisfied = [flow for flow, demand in wanting.items() if given[flow] >= demand.items]
-        for flow in satisfied:  # it is owed nothing that it does not need
-            del wanting[flow]
-            demands[flow].deficit = min(demands[flow].deficit, 0.0)
-        if not moved and not satisfied:
-            break
-    for flow in sorted(wanting, key=lambda each: -demands[each].deficit):
-        if left <= 0:
-            break
-        given[flow] += 1
-        demands[flow].deficit -= 1.0
-        left -= 1
+            demand.deficit -= gets * cost
+        if had + gets == demand.items:
+            demand.deficit = 0.0
+            satisfied.append(demands.popitem(last=False))
+        elif left or demand.deficit < cost:
+            demands.move_to_end(flow)
+    demands.update(satisfied)
     return given
+
+
+def give_back(demands: Mapping[Flow | None, Demand], unused: Mapping[Flow | None, int]) -> None:
+    """Note the places that flows were allotted and did not get, for the batch was full of bytes before."""
+    for flow, places in unused.items():
+        demand = demands.get(flow)
+        if places > 0 and demand is not None:
+            cost = demand.cost
+            demand.deficit = min(demand.deficit + places * cost, MOST_OWED * cost)
 
 
 def _weight(flow: Flow | None) -> int:

@@ -1,42 +1,49 @@
-"""Finds an equal item, so that the same item is computed once: in the batch that is made up, or in flight."""
+"""Finds an equal item, so that the same item is computed once: in flight, or among the bulk items that wait."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from batching.call import Batch, Call, Item
 
-#: A batch in flight, and the position of an item in it.
-Place = tuple["Batch", int]
+
+class Place(NamedTuple):
+    """Where an item is in flight: a batch, and the item's position in it."""
+
+    batch: Batch
+    at: int
 
 
 class InFlightItems:
     """Where each item of one key is in flight. Used with the queue's lock held."""
 
-    __slots__ = ("_places",)
+    __slots__ = ("_batches",)
 
     def __init__(self) -> None:
-        self._places: dict[Item, Place] = {}
+        self._batches: dict[Item, Batch] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._places)
+        return bool(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
 
     def find(self, item: Item) -> Place | None:
         """Return where an equal item is in flight; None if there is none."""
-        return self._places.get(item)
+        batch = self._batches.get(item)
+        return None if batch is None else Place(batch, batch.items.index(item))
 
     def left(self, batch: Batch) -> None:
         """Note the items of a batch that leaves."""
-        self._places.update(zip(batch.items, ((batch, at) for at in range(len(batch.items))), strict=True))
+        self._batches |= dict.fromkeys(batch.items, batch)
 
     def ended(self, batch: Batch) -> None:
         """Forget the items of a batch that has ended."""
-        places = self._places
+        batches = self._batches
         for item in batch.items:
-            place = places.get(item)
-            if place is not None and place[0] is batch:
-                del places[item]
+            if batches.get(item) is batch:
+                del batches[item]
 
 
 class WaitingTwins:
@@ -50,6 +57,9 @@ class WaitingTwins:
 
     def __init__(self) -> None:
         self._of: dict[Item, list[tuple[Call, int]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
 
     def add(self, call: Call) -> None:
         """Note the items of a call that begins to wait."""

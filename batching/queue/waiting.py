@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from batching.clock import NEVER
 from batching.queue.padding import by_age
-from batching.queue.shares import Demand, allot
+from batching.queue.shares import Demand, allot, give_back
 from batching.queue.twins import WaitingTwins
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from batching.call import Call, Part
     from batching.rank import Flow
@@ -32,8 +32,9 @@ class Waiting:
         self.waiting_bytes = 0
         #: When the oldest waiting call arrived; ``NEVER`` while none waits.
         self.oldest = NEVER
-        #: What waits of each flow; None while all is of the one flow of calls without their own.
-        self.demands: dict[Flow | None, Demand] | None = None
+        #: What waits of each flow, in the order of their turns; None while all is of the one flow of calls without
+        #: their own.
+        self.demands: OrderedDict[Flow | None, Demand] | None = None
         #: When calls of several flows waited together last, by the arrival of one of them.
         self.mixed_at = -NEVER
 
@@ -47,10 +48,11 @@ class Waiting:
         if not self.calls:
             self.oldest = call.arrived
         self.calls.append(call)
-        if call.taken or call.returned:  # some of its items share a result already
+        if call.taken or self.demands is not None or call.rank.flow is not None:
+            # Some of its items share a result already, or flows are counted.
             self._count(call, call.waiting, call.waiting_bytes)
         else:
-            self._count(call, len(call.items), sum(map(len, call.items)))
+            self.resize(len(call.items), sum(map(len, call.items)))
 
     def put_back(self, part: Part, *, alone: bool = False) -> None:
         """Let these items of a call that was taken wait again, before all that came later.
@@ -75,17 +77,18 @@ class Waiting:
             if call.taken == len(call.items) and not call.returned:
                 emptied += 1
         self.resize(-items, -size)
-        self._forget_demands()
         if self.drop_ended() < emptied:
             # Calls behind one that was passed over have left with the batch.
             self.calls = deque(call for call in self.calls if not (call.is_emptied or call.done))
+            self.drop_ended()
 
     def remove_one(self, call: Call, position: int) -> None:
         """Take one item of a call out, wherever it stands."""
         call.take_out(position)
         self._count(call, -1, -len(call.items[position]))
-        self._forget_demands()
         if call.is_emptied:
+            if self.calls[0] is not call:
+                self.calls.remove(call)  # it may be put back, and would be there twice
             self.drop_ended()
 
     def drop(self, call: Call) -> int:
@@ -93,7 +96,6 @@ class Waiting:
         waiting = call.waiting
         if waiting:
             self._count(call, -waiting, -call.waiting_bytes)
-            self._forget_demands()
             if len(self.calls) > 2 * self.waiting + FEW_ENDED:
                 # More than half have ended behind a living one, and would hold on to their inputs.
                 self.calls = deque(each for each in self.calls if not each.done)
@@ -114,13 +116,23 @@ class Waiting:
         self.oldest = calls[0].arrived if calls else NEVER
         return emptied
 
-    def allot(self, places: int) -> dict[Flow | None, int] | None:
-        """Return how many places each flow gets in a batch; None where there is but one flow, or room for all."""
-        if self.demands is None or len(self.demands) < 2 or self.waiting <= places:
-            return None
-        return allot(self.demands, places)
-
     # ---- flows ----------------------------------------------------------------------------------
+
+    def allot(self, places: int, size: int) -> dict[Flow | None, int] | None:
+        """Return how many places each flow gets in a batch; None where there is but one flow, or room for all.
+
+        ``places`` and ``size``: items and bytes that the batch takes at most.
+        """
+        if self.demands is None or len(self.demands) < 2:
+            return None
+        if self.waiting_bytes > size:  # as many as fit on average: else the first flows would have all the bytes
+            places = min(places, max(1, self.waiting * size // self.waiting_bytes))
+        return None if self.waiting <= places else allot(self.demands, places)
+
+    def give_back(self, unused: Mapping[Flow | None, int] | None) -> None:
+        """Note the places that flows were allotted and did not get."""
+        if unused and self.demands is not None:
+            give_back(self.demands, unused)
 
     def _count(self, call: Call, items: int, size: int) -> None:
         """Count items of one call in or out."""
@@ -130,7 +142,7 @@ class Waiting:
 
     def _count_demand(self, call: Call, items: int, size: int) -> None:
         if self.demands is None:
-            self.demands = {}
+            self.demands = OrderedDict()
             if self.waiting:  # of calls without a flow of their own
                 others = self.demands[None] = Demand()
                 others.items, others.size = self.waiting, self.waiting_bytes
@@ -141,12 +153,8 @@ class Waiting:
             self.mixed_at = call.arrived
         demand.items += items
         demand.size += size
-
-    def _forget_demands(self) -> None:
-        """Forget the flows of which nothing waits: a flow costs nothing while it is idle, and is owed nothing."""
-        if self.demands is not None:
-            for flow in [flow for flow, demand in self.demands.items() if demand.items <= 0]:
-                del self.demands[flow]
+        if demand.items <= 0:  # a flow costs nothing while it is idle, and is owed nothing
+            del self.demands[call.rank.flow]
             if not self.demands:
                 self.demands = None
 
@@ -154,7 +162,7 @@ class Waiting:
 class WaitingBulk(Waiting):
     """The waiting bulk calls of a key: they have a longest wait, and their items are found by equal ones."""
 
-    __slots__ = ("_longest_wait", "aged_at", "twins")
+    __slots__ = ("_have_own_limits", "_longest_wait", "aged_at", "led", "twins")
 
     def __init__(self, longest_wait: float, *, deduplicates: bool) -> None:
         """``longest_wait``: seconds after which a bulk item comes first."""
@@ -162,16 +170,22 @@ class WaitingBulk(Waiting):
         self._longest_wait = longest_wait
         #: When the first of the calls will have waited as long as it may; ``NEVER`` while none waits.
         self.aged_at = NEVER
+        #: Whether the last batch was led by bulk calls that had waited as long as they may.
+        self.led = False
+        #: Whether a call may be among them that waits for less.
+        self._have_own_limits = False
         self.twins = WaitingTwins() if deduplicates else None
 
     def append(self, call: Call) -> None:
         super().append(call)
+        self._have_own_limits |= call.rank.max_wait is not None
         self.aged_at = min(self.aged_at, self._age_of(call))
         if self.twins is not None:
             self.twins.add(call)
 
     def put_back(self, part: Part, *, alone: bool = False) -> None:
         super().put_back(part, alone=alone)
+        self._have_own_limits |= part.call.rank.max_wait is not None
         self.aged_at = min(self.aged_at, self._age_of(part.call))
 
     def remove(self, parts: Sequence[Part], size: int) -> None:
@@ -187,8 +201,11 @@ class WaitingBulk(Waiting):
 
     def drop_ended(self) -> int:
         emptied = super().drop_ended()
-        # Looked at as often as the first call leaves; few have a limit of their own.
-        self.aged_at = min((self._age_of(call) for call in self.calls if not call.done), default=NEVER)
+        self._have_own_limits &= bool(self.calls)
+        if self._have_own_limits:
+            self.aged_at = min((self._age_of(call) for call in self.calls if not call.done), default=NEVER)
+        else:
+            self.aged_at = self.oldest + self._longest_wait
         return emptied
 
     def _age_of(self, call: Call) -> float:

@@ -155,3 +155,48 @@ def test_a_subset_of_a_batch_is_like_the_whole_but_carries_no_calls(start: int, 
     assert (subset.key, subset.reason, subset.taken_at, subset.deadline) == (KEY, ISOLATION, 5.0, 70.0)
     assert (subset.items, subset.parts) == (items_of(*items), [])
     assert batch.items == items_of(*"abcd")
+
+
+# Items that share
+
+
+def test_an_item_leaves_from_what_waits_for_the_first_time() -> None:
+    call = call_of("a", "b", "c", "d")
+    call.take_out(2)
+    assert call.waiting_parts() == [Part(call, 0, 2), Part(call, 3, 4)]
+    assert [call.waits(position) for position in range(4)] == [True, True, False, True]
+    assert call.waiting == 3
+
+
+def test_an_item_leaves_from_what_waits_again_and_keeps_the_reason_of_the_others() -> None:
+    call = call_of("a", "b", "c")
+    call.take(0, 3)
+    call.give_back(Part(call, 0, 3, "overloaded"))
+    call.take_out(1)
+    assert call.waiting_parts() == [Part(call, 0, 1, "overloaded"), Part(call, 2, 3, "overloaded")]
+    call.take_out(0)
+    call.take_out(2)
+    assert call.is_emptied
+
+
+def test_a_call_that_shares_prolongs_the_batch() -> None:
+    first, second = call_of("a", deadline=1.0), call_of("a", deadline=2.0)
+    batch = batch_of(Part(first, 0, 1))
+    batch.share(Part(second, 0, 1), 0)
+    assert batch.deadline == 2.0
+    assert [(shared.part.call, shared.at) for shared in batch.shared] == [(second, 0)]
+
+
+def test_the_call_of_an_item_is_told_by_its_position() -> None:
+    first, second = call_of("a", "b"), call_of("c")
+    batch = batch_of(Part(first, 0, 2), Part(second, 0, 1))
+    assert [batch.call_at(position) for position in range(3)] == [first, first, second]
+    with pytest.raises(IndexError):
+        batch.call_at(3)
+
+
+def test_a_batch_of_one_call_is_told_from_one_item_and_from_several_calls() -> None:
+    first, second = call_of("a", "b"), call_of("c")
+    assert batch_of(Part(first, 0, 1), Part(first, 1, 2)).is_of_one_call
+    assert not batch_of(Part(second, 0, 1)).is_of_one_call
+    assert not batch_of(Part(first, 0, 1), Part(second, 0, 1)).is_of_one_call

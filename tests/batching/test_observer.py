@@ -19,6 +19,7 @@ EVENTS: dict[str, tuple[object, ...]] = {
     "on_stale_connection": ("http://upstream",),
     "on_state": ("http://upstream", False, "connection refused"),
     "on_look": ("http://upstream",),
+    "on_dialect": ("http://upstream",),
     "on_ejection": ("http://upstream",),
     "on_thread_death": (),
 }

@@ -168,7 +168,7 @@ class BatcherBench:
     def suspect(self, *texts: str) -> None:
         """Let these texts be in doubt, as after a search that ended early."""
         for item in items_of(*texts):
-            self.batcher._isolation.verdicts.suspect(KEY, item)
+            self.batcher.isolation.verdicts.suspect(KEY, item)
 
     def step(self) -> None:
         """Send a batch, and search it if it is refused."""

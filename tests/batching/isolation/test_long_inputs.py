@@ -98,7 +98,7 @@ def test_the_capacity_stays_as_it_is(status: int, body: object) -> None:
 
 def test_an_input_that_is_longer_and_accepted_raises_the_length() -> None:
     bench = longer_than(10_000, *FORMS[0])
-    bench.batcher._isolation.verdicts.refused(KEY, items_of(98 * "x")[0], too_long())
+    bench.batcher.isolation.verdicts.refused(KEY, items_of(98 * "x")[0], too_long())
     assert sorted(bench.serve(["a", 200 * "y", "b", "c"])) == [1, 3]
     assert bench.serve(["d", 150 * "y", "e", 200 * "z"]) == [4]
     assert sorted(bench.serve(["f", 201 * "y"])) == [1, 1]
@@ -174,7 +174,7 @@ def test_words_that_a_client_wrote_teach_no_length() -> None:
     calls = bench.submit_each(["short", "a text that is too long"])
     bench.run()
     assert [verdict_on(call) is None for call in calls] == [True, False]
-    assert not bench.batcher._isolation.verdicts.is_long(KEY, items_of(1000 * "x")[0])
+    assert not bench.batcher.isolation.verdicts.is_long(KEY, items_of(1000 * "x")[0])
 
 
 def too_long() -> UpstreamRejected:

@@ -98,7 +98,7 @@ def test_a_figure_that_a_refusal_names_is_obeyed_from_then_on(clock: FakeClock, 
     assert bench.serve(texts_of(32)) == [32, 8, 8, 8, 8]
     assert bench.serve(texts_of(32, "more")) == [8, 8, 8, 8]
     assert bench.reasons == {"full"}
-    assert bench.batcher._isolation.verdicts.look_up(KEY, items_of(*texts_of(32))) == (None, frozenset())
+    assert bench.batcher.isolation.verdicts.look_up(KEY, items_of(*texts_of(32))) == (None, frozenset())
     assert bench.capacity.batch_size == 8
 
 

@@ -22,7 +22,7 @@ from tests.batching.isolation.bench import (
     texts_of,
     verdict_on,
 )
-from tests.support.fakes import FakeClock, items_of, results_of
+from tests.support.fakes import KEY, FakeClock, items_of, results_of
 
 if TYPE_CHECKING:
     from batching import Batch
@@ -254,3 +254,16 @@ def test_ordinary_batches_earn_no_more_than_there_is_at_the_start() -> None:
     for _ in range(10):
         bench.send(bench.batch("good"))
     assert bench.budget == ISOLATION_FLOOR
+
+
+def test_a_verdict_is_forgotten_when_its_input_is_taken_and_all_are_when_the_dialect_changes() -> None:
+    bench = IsolationBench()
+    verdicts = bench.isolation.verdicts
+    for item in items_of("a", "b"):
+        verdicts.refused(KEY, item, UpstreamRejected("no", status=422))
+    bench.suspect("c")
+    bench.send(bench.batch("a"))
+    assert verdicts.look_up(KEY, items_of("a")) == (None, frozenset())
+    assert verdicts.look_up(KEY, items_of("b"))[0] is not None
+    bench.isolation.on_dialect("http://upstream")
+    assert verdicts.look_up(KEY, items_of("b", "c")) == (None, frozenset())

@@ -29,7 +29,18 @@ WAIT = 0.1
 def test_every_reason_for_sending_is_listed() -> None:
     sending = (FULL, MAX_WAIT, CROWD, IDLE, SETTLED, AHEAD, PROBE, DRAIN, SUSPECT, BULK)
     assert tuple(decision.reason for decision in sending) == REASONS
-    assert set(REASONS) == {"full", "max_wait", "crowd", "idle", "settled", "ahead", "probe", "drain", "suspect"}
+    assert set(REASONS) == {
+        "full",
+        "max_wait",
+        "crowd",
+        "idle",
+        "settled",
+        "ahead",
+        "probe",
+        "drain",
+        "suspect",
+        "bulk",
+    }
     assert {decision.due for decision in sending} == {NOW}
     assert HOLD == (NEVER, "hold")
 
