@@ -36,7 +36,7 @@ class OpenAiForm:
             b'{"object":"embedding","index":%d,"embedding":%b}' % (at, self._told(text, encoding))
             for at, text in enumerate(texts)
         ]
-        tokens = sum(3 + len(text) // 4 for text in texts)
+        tokens = tokens_of(texts)
         return b'{"object":"list","data":[%b],"model":"%b","usage":{"prompt_tokens":%d,"total_tokens":%d}}' % (
             b",".join(rows),
             MODEL.encode(),
@@ -54,6 +54,11 @@ class OpenAiForm:
                 self._packed.clear()
             packed = self._packed[vector] = b'"' + as_base64(vector) + b'"'
         return packed
+
+
+def tokens_of(texts: list[str]) -> int:
+    """Return the tokens that a call counts as."""
+    return sum(3 + len(text) // 4 for text in texts)
 
 
 decode = msgspec.json.Decoder(Asked).decode

@@ -13,6 +13,7 @@ import contextlib
 import json
 import random
 import signal
+import time
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ import msgspec
 
 from benchmarks import openai_form, precise_loop, wire
 from benchmarks.openai_form import OpenAiForm
+from benchmarks.rate_limits import BUCKET, DURATIONS, NONE, SECONDS, SLIDING, WINDOW, Account, Rates
 from benchmarks.vectors import HashVectors, PaletteVectors, VectorSource
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ class Accelerator:
         self._rebatch_limit = rebatch_limit
         self._noise = noise
         self._waiting: deque[_Call] = deque()
-        self.items_inside = 0
+        self.items_inside = self.calls_inside = 0
         self.reset()
 
     def reset(self) -> None:
@@ -114,6 +116,7 @@ class Accelerator:
         self.items += items
         self.call_sizes[items] += 1
         self.items_inside += items
+        self.calls_inside += 1
         self._waiting.append(_Call(items, longest, now, respond))
         self._start(now)
 
@@ -144,14 +147,24 @@ class Accelerator:
         self._start(end)
         for call in calls:
             self.items_inside -= call.items
+            self.calls_inside -= 1
             call.respond()
 
 
 class Service:
     """Answers requests by method and path; it uses no socket."""
 
-    def __init__(self, accelerator: Accelerator, vectors: VectorSource) -> None:
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        vectors: VectorSource,
+        account: Account | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`account`: has rate limits, on OpenAI's route."""
         self._accelerator = accelerator
+        self._account = account
+        self._now = now
         self._vectors = vectors
         self._openai = OpenAiForm(vectors)
 
@@ -166,6 +179,8 @@ class Service:
             reply(_json_reply(200, {}))
         elif path in _GET_ROUTES and method == b"GET":
             reply(_json_reply(200, _GET_ROUTES[path](self._accelerator)))
+        elif path == b"/limits" and method == b"GET":
+            reply(_json_reply(200, self._limits()))
         else:
             reply(_error(404, "no such route", "NotFound"))
 
@@ -199,8 +214,22 @@ class Service:
             reply(_json_reply(400, {"error": {"message": str(error), "type": "invalid_request_error"}}))
             return
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
-        ready = wire.build_reply(200, "OK", self._openai.answer(texts, asked.encoding_format))
+        headers = b""
+        if self._account is not None:
+            now = self._now()
+            refusal = self._account.ask(openai_form.tokens_of(texts), self._accelerator.calls_inside, now)
+            if refusal is not None:
+                reply(wire.build_reply(429, _REASONS[429], refusal.body, refusal.headers))
+                return
+            headers = self._account.headers(now)
+        ready = wire.build_reply(200, "OK", self._openai.answer(texts, asked.encoding_format), headers)
         self._accelerator.submit(len(texts), max(map(len, texts), default=0), lambda: reply(ready))
+
+    def _limits(self) -> dict[str, object]:
+        account = self._account
+        if account is None:
+            return {}
+        return {"admitted": account.admitted, "tokens": account.tokens, "refused": dict(account.refused)}
 
 
 def _info(_: Accelerator) -> dict[str, object]:
@@ -320,7 +349,29 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rebatch", action="store_true", help="merge waiting calls into one pass, as TEI does")
     parser.add_argument("--rebatch-limit", type=int, default=32, help="with --rebatch: items in a pass")
     parser.add_argument("--verify", action="store_true", help="a vector of its own for every text (slower)")
+    limits = parser.add_argument_group("rate limits", "of POST /v1/embeddings; GET /limits tells what they refused")
+    limits.add_argument("--calls-per-minute", type=int, default=0)
+    limits.add_argument("--tokens-per-minute", type=int, default=0)
+    limits.add_argument("--limit-window", type=float, default=60.0, help="seconds over which they are judged")
+    limits.add_argument("--limit-form", choices=(WINDOW, BUCKET, SLIDING), default=WINDOW)
+    limits.add_argument("--limit-headers", choices=(DURATIONS, SECONDS, NONE), default=DURATIONS)
+    limits.add_argument("--quota-calls", type=int, default=0, help="calls after which the quota is used up")
+    limits.add_argument("--most-at-once", type=int, default=0, help="calls under way at once")
     return parser.parse_args(argv)
+
+
+def account_of(options: argparse.Namespace) -> Account | None:
+    """The account that has the limits of the command line; None without any."""
+    rates = Rates(
+        calls=options.calls_per_minute,
+        tokens=options.tokens_per_minute,
+        window=options.limit_window,
+        counts_by=options.limit_form,
+        headers=options.limit_headers,
+        quota_calls=options.quota_calls,
+        at_once=options.most_at_once,
+    )
+    return Account(rates) if rates.calls or rates.tokens or rates.quota_calls or rates.at_once else None
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -334,7 +385,7 @@ async def serve(options: argparse.Namespace) -> None:
         noise=noise_source(options.noise, options.seed),
     )
     vectors = HashVectors(options.dimensions) if options.verify else PaletteVectors(options.dimensions)
-    service = Service(accelerator, vectors)
+    service = Service(accelerator, vectors, account_of(options), loop.time)
     connections: set[_ServerConnection] = set()
     server = await loop.create_server(
         lambda: _ServerConnection(service, connections), options.host, options.port, backlog=1024

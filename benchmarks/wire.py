@@ -77,10 +77,10 @@ def build_request(target: Endpoint, body: bytes | None = None) -> bytes:
     return head.encode() + b"\r\n" + (body or b"")
 
 
-def build_reply(status: int, reason: str, body: bytes) -> bytes:
-    """A JSON reply in one piece."""
-    head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+def build_reply(status: int, reason: str, body: bytes, headers: bytes = b"") -> bytes:
+    """A JSON reply in one piece. `headers`: further lines, each with its end."""
+    head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    return b"%b%b\r\n%b" % (head.encode(), headers, body)
 
 
 def read_request_head(data: bytes | bytearray) -> RequestHead | None:

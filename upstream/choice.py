@@ -26,13 +26,15 @@ def due_for_probe(members: Sequence[Member], avoid: Member | None, now: float) -
 def least_busy(members: Sequence[Member], avoid: Member | None, now: float) -> Member | None:
     """Return the upstream for an ordinary call; None where all are ejected.
 
-    It has asked for no pause, is not ``avoid``, answers its health check, has room and least to do: in this order. Of
-    those equally busy it is the one asked least, which spreads the load also where it is low.
+    It has asked for no pause and has calls left, is not ``avoid``, answers its health check, has room and least to do:
+    in this order. Of those equally busy it is the one asked least, which spreads the load also where it is low.
     """
+    if len(members) == 1:  # nearly always; a comparison would take a microsecond
+        return members[0] if members[0].breaker.is_closed else None
     return min(
         (each for each in members if each.breaker.is_closed),
         key=lambda each: (
-            each.not_before > now,
+            not each.may_have_call(now),
             each is avoid,
             not each.is_up,
             each.in_flight >= each.most_in_flight,
@@ -49,7 +51,7 @@ def elsewhere(members: Sequence[Member], first: Member, now: float) -> Member | 
         (
             each
             for each in members
-            if each is not first and each.breaker.is_closed and each.is_up and each.not_before <= now
+            if each is not first and each.breaker.is_closed and each.is_up and each.may_have_call(now)
         ),
         key=lambda each: (each.in_flight >= each.most_in_flight, each.in_flight, each.calls),
         default=None,

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 UNLIMITED_ITEMS = 1_000_000
 #: Changes that are remembered, so that each is logged once as a warning.
 MOST_LOGGED = 256
+#: Bits of the bytes that tokens allow which are looked at: not every change is worth a new batch size.
+PRECISION = 5
 #: What is known of an upstream whose calls were never too large.
 _NO_CAPS = Caps()
 
@@ -72,6 +74,8 @@ class Clamp:
         self._batch_bytes = batch_bytes
         self._told: dict[str, UpstreamInfo] = {}
         self._caps: dict[str, Caps] = {}
+        #: Bytes of the next call to each upstream that its tokens allow.
+        self._paced: dict[str, int] = {}
         #: When a cap that was guessed is to be raised; read without the lock.
         self.rises_at = NEVER
         self._logged: set[tuple[str, str]] = set()
@@ -92,6 +96,15 @@ class Clamp:
         """Forget what the refusals of an upstream have shown: it may come back as another version."""
         with self._lock:
             if self._caps.pop(url, None) is not None:
+                self._adapt()
+
+    def pace(self, url: str, most: int) -> None:
+        """Compose no larger batches than an upstream has tokens for: ``most`` bytes, which are rounded down."""
+        if most < UNLIMITED_BYTES:
+            most -= most % (1 << max(most.bit_length() - PRECISION, 0))
+        if self._paced.get(url, UNLIMITED_BYTES) != most:
+            with self._lock:
+                self._paced[url] = most
                 self._adapt()
 
     def learn(self, url: str, batch: Batch, error: UpstreamError | None, now: float) -> None:
@@ -135,7 +148,7 @@ class Clamp:
         batch_size, items = clamped(self._batch_size, infos)
         batch_size = min([batch_size, *(each.items for each in caps)])
         told_tokens = [self._batch_tokens, *(info.max_batch_tokens for info in infos)]
-        batch_bytes = min([most_bytes(told_tokens), *(each.size for each in caps)])
+        batch_bytes = min([most_bytes(told_tokens), *(each.size for each in caps), *self._paced.values()])
         self.rises_at = min((each.rises_at for each in caps), default=NEVER)
         capacity = self._capacity
         before = capacity.full_batch_size, capacity.items, capacity.batch_bytes

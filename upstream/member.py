@@ -20,6 +20,8 @@ from batching.errors import (
     UpstreamUnavailable,
 )
 from upstream.breaker import Breaker, State
+from upstream.busy import QuotaExhausted, RateLimited
+from upstream.rations import Rations
 from upstream.window import Window
 
 if TYPE_CHECKING:
@@ -64,6 +66,10 @@ class Member:
         self._is_asking_witness = False
         self._asked_at = NOW
         self._has_others = has_others
+        #: What its account lets its calls do.
+        self.rations = Rations()
+        #: Tokens that it has counted.
+        self.tokens = 0
 
     def __repr__(self) -> str:
         up = "up" if self.is_up else "down"
@@ -89,9 +95,30 @@ class Member:
             self.breaker.readmit()
             self.not_before = NOW
 
+    def leaves(self, batch: Batch, now: float) -> bool:
+        """Count a call in that is made now; return whether its calls are paced by that from now on."""
+        self.in_flight += 1
+        self.calls += 1
+        return self.rations.are_limited and self.rations.leaves(batch, now)
+
+    def give_back(self, batch: Batch | None, now: float) -> None:
+        """Count a call out that says nothing of the upstream."""
+        self.in_flight -= 1
+        self.breaker.ignore()
+        if batch is not None:
+            self.rations.give_back(batch, now)
+
+    def may_have_call(self, now: float) -> bool:
+        """Whether neither it nor its limits stand in the way of a call."""
+        return self.not_before <= now and (not self.rations.are_limited or self.rations.may_leave(now, self.in_flight))
+
+    def opens_at(self, now: float) -> float:
+        """Return when a call may leave, as far as it has asked for a pause and its limits say so."""
+        return max(now, self.not_before, self.rations.opens_at(now))
+
     def is_steady(self, now: float) -> bool:
         """Whether its slots do not depend on its calls in flight."""
-        if not self.breaker.is_closed or self.breaker.is_doubtful or not self.is_up:
+        if self.rations.are_limited or not self.breaker.is_closed or self.breaker.is_doubtful or not self.is_up:
             return False
         return self.not_before <= now and self.in_flight <= self.window.size
 
@@ -108,7 +135,11 @@ class Member:
         yield Slots(NOW, self.in_flight)
         if self.breaker.is_closed:
             start = NOW if self.not_before <= now else self.not_before
-            yield Slots(start, max(self.most_in_flight - self.in_flight, 0))
+            room = max(self.most_in_flight - self.in_flight, 0)
+            if self.rations.are_limited:
+                yield from self.rations.slots(start, room, self.in_flight, now)
+            else:
+                yield Slots(start, room)
         elif self.breaker.state is State.OPEN:
             yield Slots(self.probe_due, 1)
 
@@ -136,13 +167,24 @@ class Member:
             self.breaker.succeeded()
 
     def ended(
-        self, batch: Batch, error: UpstreamError | None, began: float, now: float, *, bad: Container[int] = ()
+        self,
+        batch: Batch,
+        error: UpstreamError | None,
+        began: float,
+        now: float,
+        *,
+        bad: Container[int] = (),
+        tokens: int | None = None,
     ) -> bool:
         """Learn from a call that began at the moment ``began``; return whether it ejects the upstream.
 
-        ``bad``: positions of the items without a result.
+        ``bad``: positions of the items without a result. ``tokens``: as the upstream has counted them.
         """
         self.in_flight -= 1
+        if tokens is not None:
+            self.tokens += tokens
+        if self.rations.are_limited or isinstance(error, RateLimited | QuotaExhausted):
+            self.rations.ended(batch, error, began, now, tokens=tokens)
         if error is None:
             accepted = batch.items[0] if not bad else next(item for at, item in enumerate(batch.items) if at not in bad)
             if len(accepted) <= LONGEST_WITNESS:
@@ -178,7 +220,7 @@ class Member:
 
     def _heard(self, error: UpstreamError, items: Sequence[Item], began: float, now: float) -> bool:
         ejected = self._failed(error, items, began, now)
-        if error.pause is not None:
+        if error.pause is not None and not isinstance(error, RateLimited | QuotaExhausted):
             self.window.cut(began, now)
             # Where it names no time and there are others, these get the batches for a moment.
             pause = error.pause or (RETRY_SOON if self._has_others else 0.0)
@@ -189,7 +231,7 @@ class Member:
     def _failed(self, error: UpstreamError, items: Sequence[Item], began: float, now: float) -> bool:
         hangs = isinstance(error, UpstreamTimeout) and now - began >= min(HUNG, self.endpoint.timeout)
         is_mistake = isinstance(error, UpstreamMisconfigured)
-        if isinstance(error, UpstreamOverloaded) or (isinstance(error, UpstreamTimeout) and not hangs):
+        if isinstance(error, UpstreamOverloaded | QuotaExhausted) or (isinstance(error, UpstreamTimeout) and not hangs):
             self.breaker.ignore()
             return False
         self.last_error = error

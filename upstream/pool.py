@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 from typing import TYPE_CHECKING
@@ -17,13 +16,17 @@ from batching.errors import (
     UpstreamPaused,
 )
 from batching.observer import CallReport, Observer
+from upstream.busy import QuotaExhausted
 from upstream.choice import due_for_probe, elsewhere, least_busy, usable
 from upstream.clamp import Clamp
+from upstream.exhaustion import held_back, quota_outage
 from upstream.forwarding import Forwarding
-from upstream.member import WITNESS, Member
+from upstream.member import Member
 from upstream.outage import no_upstream, outage_of
+from upstream.pacing import Pacing
 from upstream.retries import Retries, Where
 from upstream.speakers import Speakers
+from upstream.witness import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -34,12 +37,8 @@ if TYPE_CHECKING:
     from batching.outcomes import Answer
     from upstream.endpoint import AnyEndpoint
 
-log = logging.getLogger(__name__)
-
 #: Longest (s) that a retry waits where the upstream names no time; the wait is anything up to it ("full jitter").
 BACKOFF = 0.1
-#: Longest (s) that an upstream is tried out with a plain text.
-TRIAL_TIMEOUT = 5.0
 
 
 class UpstreamPool(Observer):
@@ -62,11 +61,13 @@ class UpstreamPool(Observer):
         observer: Observer | None = None,
         clamp: Clamp | None = None,
         jitter: Callable[[float, float], float] = random.uniform,
+        per_minute: tuple[int, int] = (0, 0),
     ) -> None:
         """``most_in_flight``: batches at each upstream at once.
 
         ``unavailable_wait``: seconds from the moment when no upstream can be reached for which calls wait for one.
-        ``clamp``: learns from refusals how large calls may be.
+        ``clamp``: learns from refusals how large calls may be. ``per_minute``: calls and tokens that each upstream may
+        be sent; 0: no limit but those that it tells.
         """
         several = len(endpoints) > 1
         self._upstreams = [Member(endpoint, most_in_flight, has_others=several) for endpoint in endpoints]
@@ -78,6 +79,8 @@ class UpstreamPool(Observer):
         self._jitter = jitter
         self._retries = Retries(waits=unavailable_wait > 0)
         self._lock = threading.Lock()
+        #: Tells the log and the metrics of the upstreams' limits.
+        self.pacing = Pacing(self._upstreams, self._lock, clock, per_minute)
         self._stopping = threading.Event()
         #: Whether calls that end well leave the capacity as it is.
         self._is_steady = False
@@ -95,6 +98,8 @@ class UpstreamPool(Observer):
             adapt=self._adapt,
             speaker=self.speakers.one,
         )
+        if any(per_minute):
+            self._adapt(clock.now())
 
     def __repr__(self) -> str:
         return f"<UpstreamPool {self._upstreams}, {self._retries}>"
@@ -106,7 +111,7 @@ class UpstreamPool(Observer):
         can be reached and calls wait for that.
         """
         self._retries.earn()
-        first, is_probe = self._choose(None)
+        first, is_probe = self._choose(None, batch)
         try:
             return self._call(first, batch, batch.retry_reason)
         except UpstreamError as error:
@@ -141,12 +146,12 @@ class UpstreamPool(Observer):
 
     # ---- which ----------------------------------------------------------------------------------
 
-    def _choose(self, avoid: Member | None) -> tuple[Member, bool]:
+    def _choose(self, avoid: Member | None, batch: Batch) -> tuple[Member, bool]:
         """Take the upstream for the next call, and say whether it is a probe.
 
         1. One whose probe is due. 2. Of those that are closed and have not asked for a pause, the one that answers its
         health check, with room and least to do. Raises ``UpstreamPaused`` where all are ejected, or the others have
-        asked for a pause.
+        asked for a pause or have no calls left.
         """
         with self._lock:
             now = self._clock.now()
@@ -158,15 +163,18 @@ class UpstreamPool(Observer):
                 chosen = least_busy(self._upstreams, avoid, now)
                 if chosen is None:
                     raise UpstreamPaused(no_upstream(self._upstreams, now))
-                if chosen.not_before > now:
-                    pause = max(1.0, chosen.not_before - now)
-                    raise UpstreamPaused(UpstreamOverloaded("the upstream has asked for a pause", retry_after=pause))
-            chosen.in_flight += 1
-            chosen.calls += 1
-            is_probe = not chosen.breaker.is_closed
-            if is_probe:
-                self._adapt(now)
-            return chosen, is_probe
+                if not chosen.may_have_call(now):
+                    self._adapt(now)
+                    raise UpstreamPaused(held_back(chosen, now))
+            self._take(chosen, batch, now)
+            return chosen, not chosen.breaker.is_closed
+
+    def _take(self, upstream: Member, batch: Batch, now: float) -> None:
+        """Count a call in that is made now. With the lock held."""
+        if upstream.leaves(batch, now):
+            self.pacing.begins(upstream)
+        if upstream.rations.are_limited or not upstream.breaker.is_closed:
+            self._adapt(now)
 
     def _second_chance(self, first: Member, batch: Batch, error: UpstreamError, *, is_probe: bool) -> Member | None:
         """Return the upstream for a retry, once it may be made; None if it must not be.
@@ -176,13 +184,15 @@ class UpstreamPool(Observer):
         if batch.deadline <= self._clock.now():
             return None
         # Free of the budget: a probe costs no client its answer, and a busy upstream is left alone now.
-        if (is_probe or isinstance(error, UpstreamOverloaded)) and (other := self._elsewhere(first)) is not None:
+        if (is_probe or isinstance(error, UpstreamOverloaded | QuotaExhausted)) and (
+            other := self._elsewhere(first, batch)
+        ) is not None:
             return other
         where = self._retries.where(error, is_retry=batch.is_retry, has_others=len(self._upstreams) > 1)
         if where is not Where.ANYWHERE:
-            return self._elsewhere(first) if where is Where.ELSEWHERE else None
+            return self._elsewhere(first, batch) if where is Where.ELSEWHERE else None
         try:
-            second, _ = self._choose(first)
+            second, _ = self._choose(first, batch)
         except UpstreamPaused as paused:
             if isinstance(paused.answer, NoUpstream):
                 return None
@@ -191,29 +201,27 @@ class UpstreamPool(Observer):
             # Another may be asked at once; the same gets a moment.
             pause = self._jitter(0.0, BACKOFF)
             if self._clock.now() + pause >= batch.deadline or self._clock.wait_for(self._stopping, pause):
-                self._give_back(second)
+                self._give_back(second, batch)
                 return None
         return second
 
-    def _elsewhere(self, first: Member) -> Member | None:
+    def _elsewhere(self, first: Member, batch: Batch) -> Member | None:
         """Take another upstream that gets calls as usual; None if there is none."""
         with self._lock:
-            chosen = elsewhere(self._upstreams, first, self._clock.now())
-            if chosen is None:
-                return None
-            chosen.in_flight += 1
-            chosen.calls += 1
+            now = self._clock.now()
+            chosen = elsewhere(self._upstreams, first, now)
+            if chosen is not None:
+                self._take(chosen, batch, now)
             return chosen
 
     def _ends_with(self, error: UpstreamError, batch: Batch, at: Member, *, is_probe: bool) -> UpstreamError:
         is_no_inputs_fault = is_probe or at.breaker.is_no_inputs_fault
         return self._retries.ends_with(error, is_retry=batch.is_retry, is_no_inputs_fault=is_no_inputs_fault)
 
-    def _give_back(self, upstream: Member) -> None:
+    def _give_back(self, upstream: Member, batch: Batch) -> None:
         with self._lock:
-            upstream.in_flight -= 1
-            upstream.breaker.ignore()
-            self._adapt(self._clock.now())
+            upstream.give_back(batch, now := self._clock.now())
+            self._adapt(now)
 
     def _forgive(self, upstream: Member) -> None:
         with self._lock:
@@ -230,9 +238,9 @@ class UpstreamPool(Observer):
             self._end(upstream, batch, retry_reason, began, error)
             raise
         except BaseException:  # a bug of ours says nothing about the upstream
-            self._give_back(upstream)
+            self._give_back(upstream, batch)
             raise
-        self._end(upstream, batch, retry_reason, began, None, bad=answer.bad)
+        self._end(upstream, batch, retry_reason, began, None, bad=answer.bad, tokens=answer.tokens)
         return answer
 
     def _end(
@@ -244,6 +252,7 @@ class UpstreamPool(Observer):
         error: UpstreamError | None,
         *,
         bad: Container[int] = (),
+        tokens: int | None = None,
     ) -> None:
         now = self._clock.now()
         with self._lock:
@@ -252,8 +261,11 @@ class UpstreamPool(Observer):
             self._ask_witness(upstream, witness)
         with self._lock:
             window = upstream.window.size
-            ejected = upstream.ended(batch, error, began, now, bad=bad)
-            if error is not None or not self._is_steady or upstream.window.size != window:
+            ejected = upstream.ended(batch, error, began, now, bad=bad, tokens=tokens)
+            if isinstance(error, QuotaExhausted):
+                self.pacing.shut(upstream, error)
+            is_steady = self._is_steady and not upstream.rations.are_limited
+            if error is not None or not is_steady or upstream.window.size != window:
                 self._adapt(now)
         url = upstream.endpoint.url
         if error is not None or now >= self._clamp.rises_at:
@@ -263,25 +275,10 @@ class UpstreamPool(Observer):
             self._observer.on_ejection(url)
 
     def _ask_witness(self, upstream: Member, witness: Batch) -> None:
-        """Repeat an input that the upstream has accepted, before it is ejected for failures that inputs may cause.
-
-        Where it has accepted none, it is tried out with a plain text.
-        """
-        began = self._clock.now()
-        is_well, error = False, None
-        try:
-            if witness.items:
-                upstream.endpoint.send(witness)
-            is_well = bool(witness.items) or upstream.endpoint.try_out(TRIAL_TIMEOUT).is_well
-        except UpstreamError as problem:
-            error = problem.bare()
-        except Exception:  # a bug of ours ejects no upstream
-            log.exception("asking upstream %s about a known input failed unexpectedly", upstream.endpoint.url)
-            is_well = True
+        is_well, report = ask(upstream.endpoint, witness, self._clock)
         with self._lock:
             upstream.heard_witness(is_well=is_well)
-        latency = self._clock.now() - began
-        self._observer.on_call(CallReport(upstream.endpoint.url, 1, WITNESS, None, latency, error))
+        self._observer.on_call(report)
 
     # ---- what the upstreams take ----------------------------------------------------------------
 
@@ -292,9 +289,11 @@ class UpstreamPool(Observer):
         slots: list[Slots] = []
         for each in self._upstreams:
             slots += each.slots(now) if each in may_have_batches else [Slots(NOW, each.in_flight)]
+            if each.rations.are_limited:
+                self._clamp.pace(each.endpoint.url, each.rations.most_bytes(each.most_in_flight - each.in_flight, now))
         if any(each.breaker.is_closed for each in self._upstreams):
             self._outage_since = None
-            self._capacity.change(slots=slots)
+            self._capacity.change(slots=slots, outage=quota_outage(self._upstreams, now))
         else:
             self._outage_since = now if self._outage_since is None else self._outage_since
             outage = outage_of(self._upstreams, self._outage_since, self._unavailable_wait, now)

@@ -10,6 +10,7 @@ import requests
 from batching.clock import NEVER
 from batching.errors import ProxyError, UpstreamTimeout
 from formats.bounded import Bounded
+from upstream.dialects.openai_paths import without_route
 from upstream.request import Request
 from upstream.transport import ExchangeAdapter
 
@@ -49,6 +50,7 @@ class Requester:
         ``connections`` are kept open; one that was idle for ``idle`` seconds is not used again. ``ca_file``: a file of
         certificates that are trusted beside the system's.
         """
+        url = without_route(url)  # all paths are below the base, in any API
         parts = urlsplit(url)
         self._base, self._query = urlunsplit(parts._replace(query="", fragment="")).rstrip("/"), parts.query
         self._clock = clock

@@ -15,6 +15,7 @@ from batching.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from upstream.busy import RateLimited
 
 #: Retries that each ordinary call allows, and those allowed at the start.
 RETRY_SHARE, RETRY_FLOOR = 0.1, 10.0
@@ -56,6 +57,8 @@ class Retries:
         if isinstance(error, UpstreamFailed | UpstreamMisconfigured | UpstreamTimeout):
             # The same upstream would answer the same.
             return Where.ELSEWHERE if has_others and self._doubts.spend() else Where.NOWHERE
+        if isinstance(error, RateLimited):
+            return Where.NOWHERE
         if error.retry_reason is None or is_retry or not self._budget.spend():
             return Where.NOWHERE
         # Where the queue holds what waits it knows when to go on.
@@ -69,6 +72,8 @@ class Retries:
         ``is_no_inputs_fault``: different inputs have met the same, or it was a probe: it goes back as often as the
         queue allows.
         """
+        if isinstance(error, RateLimited):
+            return UpstreamPaused(error.bare())  # no input was judged, and the queue knows when to go on
         if not self._waits:
             return error
         if isinstance(error, UpstreamUnavailable):

@@ -86,8 +86,16 @@ class Workers:
 class PoolBench:
     """A pool of ``count`` upstreams with ``each`` batches at once. What jitter is asked for is noted, and all used."""
 
-    def __init__(self, count: int = 1, *, each: int = 4, latency: float = 0.0, wait: float = 0.0) -> None:
-        """``wait``: seconds for which calls wait where no upstream can be reached."""
+    def __init__(
+        self,
+        count: int = 1,
+        *,
+        each: int = 4,
+        latency: float = 0.0,
+        wait: float = 0.0,
+        per_minute: tuple[int, int] = (0, 0),
+    ) -> None:
+        """``wait``: seconds for which calls wait where no upstream can be reached. ``per_minute``: calls and tokens."""
         self.clock = FakeClock()
         self.upstreams = [GatedUpstream(self.clock, lambda size: latency, f"http://{n}") for n in range(count)]
         self.capacity = capacity_of(max_inflight_batches=each * count)
@@ -101,6 +109,7 @@ class PoolBench:
             unavailable_wait=wait,
             observer=self.observer,
             jitter=self._jitter,
+            per_minute=per_minute,
         )
         self._fresh = itertools.count()
         self.workers = Workers(self.upstreams)

@@ -202,3 +202,23 @@ def test_caps_that_come_and_go_for_ever_take_bounded_memory_in_the_log(caplog: p
         clamp.learn(url, batch, error, 0.0)
         clamp.went_away(url)
     assert len(caplog.records) == MOST_LOGGED + 2
+
+
+def test_tokens_that_are_left_bound_a_batch_until_they_do_not() -> None:
+    capacity = capacity_of()
+    clamp = Clamp(capacity, batch_size=32, batches=4)
+    clamp.pace("http://0", 1000)
+    clamp.pace("http://1", 1 << 20)
+    assert 900 < capacity.batch_bytes <= 1000
+    clamp.pace("http://0", UNLIMITED_BYTES)
+    assert capacity.batch_bytes == 1 << 20
+
+
+def test_a_small_change_of_what_tokens_allow_changes_no_batch() -> None:
+    capacity = capacity_of()
+    clamp = Clamp(capacity, batch_size=32, batches=4)
+    changes: list[int] = []
+    capacity.on_change(lambda: changes.append(capacity.batch_bytes))
+    for most in (100_000, 100_001, 99_999):
+        clamp.pace("http://0", most)
+    assert len(changes) == 1

@@ -1,0 +1,100 @@
+"""What an account has left is foretold from what it tells; what others spend is left to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from upstream.allowance import MINUTE, YIELD, Account, Pace
+from upstream.rate_headers import Figures
+
+
+def account_of(*figures: Figures) -> Account:
+    """Return an account that has told this at the moments 0, 1, 2 …, each time after a call."""
+    account = Account()
+    for at, each in enumerate(figures):
+        account.spend(1, float(at))
+        assert account.told(each, account.spent, float(at))
+    return account
+
+
+# How it counts
+
+
+def test_the_end_of_a_window_stays_where_it_is() -> None:
+    account = account_of(Figures(60, 59, 60.0), Figures(60, 58, 59.0), Figures(60, 57, 58.0))
+    assert not account.is_refilled
+    assert account.left(59.9) == 57
+    assert account.left(60.1) == 60
+
+
+def test_what_comes_back_bit_by_bit_takes_as_long_as_much_is_gone() -> None:
+    account = account_of(Figures(60, 30, 30.0), Figures(60, 30, 30.0), Figures(60, 30, 30.0))
+    assert account.is_refilled
+    assert account.per_minute == pytest.approx(60)
+    assert account.left(12.0) == pytest.approx(40)
+
+
+def test_a_limit_of_a_day_that_comes_back_bit_by_bit_is_recognised_by_its_second_reply() -> None:
+    account = account_of(Figures(200, 199, 432.0), Figures(200, 198, 863.0))
+    assert account.is_refilled
+    assert account.per_minute == pytest.approx(MINUTE / 432, rel=0.01)
+
+
+def test_a_limit_that_changes_begins_anew() -> None:
+    account = account_of(Figures(60, 30, 30.0), Figures(3000, 2999, 59.0))
+    assert (account.limit, account.left(1.0), account.is_refilled) == (3000, 2999, False)
+
+
+def test_a_limit_that_is_not_told_is_the_most_that_was_left() -> None:
+    assert account_of(Figures(None, 40, 30.0)).limit == 40
+
+
+@pytest.mark.parametrize("figures", [Figures(), Figures(60), Figures(None, None, 7.0)])
+def test_figures_without_what_is_left_tell_nothing(figures: Figures) -> None:
+    account = Account()
+    assert not account.told(figures, 0.0, 0.0)
+    assert account.limit == 0
+
+
+# Others
+
+
+def test_what_falls_faster_than_it_is_spent_is_spent_by_others() -> None:
+    alone = account_of(*(Figures(600, 599 - at, 60.0 - at) for at in range(30)))
+    beside = account_of(*(Figures(600, 599 - 3 * at, 60.0 - at) for at in range(30)))
+    assert alone.others == 0
+    assert 1.0 < beside.others < 2.1
+
+
+def test_a_part_of_what_others_spend_is_left_to_them() -> None:
+    account = account_of(*(Figures(600, 599 - 3 * at, 60.0 - at) for at in range(30)))
+    expected = account.left(29.0) - YIELD * account.others
+    assert account.left(30.0) == pytest.approx(expected, rel=0.01)
+
+
+def test_others_that_are_not_heard_of_any_more_count_less_and_less() -> None:
+    account = account_of(*(Figures(600, 599 - 3 * at, 60.0 - at) for at in range(20)))
+    first, later = account.left(19.0) - account.left(29.0), account.left(29.0) - account.left(39.0)
+    assert 0 < later < first
+
+
+# An even pace
+
+
+@pytest.mark.parametrize("per_minute", [20, 60, 300])
+def test_a_pace_spends_nearly_all_of_a_minute_and_never_more(per_minute: int) -> None:
+    pace = Pace(per_minute, 0.0, burst=0.02 * per_minute)
+    now, spent = 0.0, []
+    while now < 3 * MINUTE:
+        pace.spend(1, now)
+        spent.append(now)
+        now = pace.when(1, now)
+    most = max(sum(at <= each < at + MINUTE for each in spent) for at in spent)
+    assert 0.9 * per_minute <= most <= per_minute
+
+
+def test_a_call_that_costs_more_than_a_burst_leaves_and_the_next_waits_for_it() -> None:
+    pace = Pace(600, 0.0, burst=10)
+    assert pace.when(100, 0.0) == 0.0
+    pace.spend(100, 0.0)
+    assert pace.when(1, 0.0) == pytest.approx(91 / (0.99 * 600 - 10) * MINUTE)
