@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from upstream.dialects.kserve import model_names
+from upstream.dialects.openai_paths import without_route
 from upstream.dialects.openapi import takers
 from upstream.dialects.plain import INPUT_FIELD, PATH
 from upstream.dialects.presets import UNKNOWN_HOST, preset_of
@@ -37,6 +38,8 @@ MAX_NAMES, MAX_NAME = 3, 80
 #: Why nothing is known of a server that gives no reply in time.
 SILENT = "it does not answer"
 UNKNOWN = "none of the usual paths takes texts: upstream_api and upstream_path would say how it is called"
+#: What to look at where a server does not answer as its settings have it.
+SETTINGS = "see upstream_path, upstream_input_field, upstream_output_field and upstream_extra"
 
 
 class Found(NamedTuple):
@@ -84,12 +87,14 @@ class Detector:
         self._get = get
         self._post = post
         self._wanted = wanted or Wanted()
-        self._base = urlsplit(url).path.rstrip("/")
+        self._base = urlsplit(without_route(url)).path.rstrip("/")
         self._is_hosted = preset_of(url) != UNKNOWN_HOST
         self._is_silent = False
         self._refused = ""
         self._troubled = ""
         self.reason = ""
+        #: Whether it has answered small calls, and none of them well.
+        self.is_settled = False
 
     def find(self, *, may_call: bool = False) -> Found | None:
         """Return what the server speaks; None if it does not answer yet, or not as it should: ask again later.
@@ -98,7 +103,7 @@ class Detector:
         that the settings call plain is sent a call in any case: whether it takes lists is to be known before it is
         ready.
         """
-        self._is_silent, self._refused, self._troubled = False, "", ""
+        self._is_silent, self._refused, self._troubled, self.is_settled = False, "", "", False
         for step in self._steps(may_call=may_call):
             found = step()
             if found is not None:
@@ -111,7 +116,7 @@ class Detector:
 
     def _steps(self, *, may_call: bool) -> Sequence[Callable[[], Found | None]]:
         if self._wanted.api == "plain":
-            return [self._documented, self._by_calls, self._as_said]
+            return [self._documented_as_set, self._by_calls, self._as_said]
         if self._is_hosted:
             return [self._models, self._by_address]
         last = [self._by_calls, self._by_address] if may_call else [self._by_address, self._guess]
@@ -150,6 +155,13 @@ class Detector:
         ]
         return _found_in(documented[0], wanted) if documented else None
 
+    def _documented_as_set(self) -> Found | None:
+        """Look for the documented route, and by a call whether the vectors stand where the settings say."""
+        found = self._documented()
+        if found is None or found.problem or not self._wanted.output_field:
+            return found
+        return self._called(found.path, found.input_field) or found
+
     def _ollama(self) -> Found | None:
         said = self._said("/api/tags")
         models = said.get("models") if isinstance(said, dict) else None
@@ -176,13 +188,22 @@ class Detector:
     def _by_calls(self) -> Found | None:
         if self._refused or self._troubled:
             return None
+        return self._called(self._wanted.path, self._wanted.input_field)
+
+    def _called(self, path: str, field: str) -> Found | None:
+        """Return what small calls show; None where none of them is answered well, unless the settings are to blame."""
         wanted = self._wanted
-        trier = Trier(self._post, path=wanted.path, field=wanted.input_field, extra=wanted.extra, model=wanted.model)
+        is_set = wanted.api == "plain"
+        output = wanted.output_field if is_set else ""
+        trier = Trier(self._post, path=path, field=field, output=output, extra=wanted.extra, model=wanted.model)
         tried = trier.find(is_openai=_IS_OPENAI_BASE(self._base) is not None)
         if tried is None:
-            self._troubled, self._refused = trier.troubled or UNKNOWN, trier.refused
-            return None
-        if wanted.api == "plain" or tried.api == "plain":
+            told = trier.troubled or (trier.unknown if path else "") or UNKNOWN
+            self._troubled, self._refused, self.is_settled = told, trier.refused, trier.is_settled
+            if not (is_set and trier.is_settled):
+                return None
+            return self._as_said()._replace(problem=told if told == UNKNOWN else f"{told}; {SETTINGS}")
+        if is_set or tried.api == "plain":
             output = wanted.output_field or tried.output_field
             return Found("plain", tried.why, tried.path, tried.field, output, problem=tried.problem)
         return Found(tried.api, tried.why, tried.path if tried.api == "openai" else "")

@@ -2,70 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from batching.clock import NEVER
 from batching.errors import (
     ProxyError,
     Unsupported,
     UpstreamFailed,
+    UpstreamMisconfigured,
     UpstreamProtocolError,
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from batching.key import BatchKey, Task
 from batching.observer import Observer
 from formats.slices import BadRowsError
 from upstream.dialects.dialect import AskAgain
-from upstream.failures import failure_of, leads_to
-from upstream.health import Health
-from upstream.http_reply import Reply
+from upstream.failures import UNKNOWN_PATH, failure_of, lacks, leads_to
+from upstream.health import TRIALS, Health, described, mistake
 from upstream.identity import Identities
 from upstream.lengths import Lengths
+from upstream.rate_headers import NAMES, read
 from upstream.request import Request
 from upstream.requester import Requester
+from upstream.spoken import Spoken
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from batching.call import Batch, Item
     from batching.clock import Clock
+    from batching.key import BatchKey
     from batching.outcomes import Answer
     from upstream.dialects.dialect import Dialect, UpstreamInfo
+    from upstream.http_reply import Reply
+    from upstream.rate_headers import RateLimits
+    from upstream.spoken import Detect, Finding
     from upstream.stream import Stream
 
-#: A call that tries whether the server works, by what the model is for: one short text.
-TRIALS: dict[str | None, tuple[BatchKey, list[bytes]]] = {
-    None: (BatchKey(Task.EMBED), [b'"ping"']),
-    "classifier": (BatchKey(Task.CLASSIFY), [b'["ping"]']),
-    "reranker": (BatchKey(Task.CLASSIFY), [b'["ping","pong"]']),
-    "sparse": (BatchKey(Task.EMBED_SPARSE), [b'"ping"']),
-}
 #: Requests that one call may take where the dialect learns from the replies how the server is to be asked.
 MOST_REQUESTS = 3
-
 #: Bytes of an answer that is passed on; a deadline ends it long before.
 MOST_FORWARDED = 1 << 40
-#: What a server says that does not know a path, or not by POST.
-UNKNOWN_PATH = frozenset({404, 405, 501})
-
-#: Ask the server for a path, by GET or with a body; None where there is no reply in time.
-Get = Callable[[str], Reply | None]
-Post = Callable[[str, bytes], Reply | None]
-
-
-class Finding(NamedTuple):
-    """What was found out of a server."""
-
-    #: How it is spoken to; None where it does not answer yet, or cannot be used.
-    dialect: Dialect | None
-    #: One sentence: what it speaks, and what tells so; or why it cannot be used.
-    sentence: str
-    #: Whether the server did not tell: calls will show whether it is right.
-    is_guess: bool = False
-
-
-#: Finds out which dialect a server speaks. The last argument: whether small calls may be made for it.
-Detect = Callable[[Get, Post, bool], Finding]
 
 
 class AnyEndpoint(Protocol):
@@ -75,6 +52,8 @@ class AnyEndpoint(Protocol):
     timeout: float
     #: What the server says of itself, once it has been asked.
     known: UpstreamInfo | None
+    #: Told what the reply to a batch says of the account's limits.
+    on_limits: Callable[[Batch, RateLimits], None] | None
 
     @property
     def speaks(self) -> str:
@@ -119,11 +98,9 @@ class Endpoint:
         self.url = url
         self.timeout = timeout
         self.known: UpstreamInfo | None = None
+        self.on_limits: Callable[[Batch, RateLimits], None] | None = None
         self._identities = identities or Identities()
-        self._dialect = dialect
-        self._detect = detect
-        #: Why it cannot be spoken to while its dialect is not known.
-        self._unusable = "the upstream has not answered yet"
+        self._spoken = Spoken(dialect, detect, self._prepare)
         self._api_key = api_key
         self._clock = clock
         self._observer = observer or Observer()
@@ -143,14 +120,12 @@ class Endpoint:
     @property
     def speaks(self) -> str:
         """The dialect's name; empty while it is not known."""
-        return "" if self._dialect is None else self._dialect.name
+        return self._spoken.name
 
     @property
     def dialect(self) -> Dialect:
         """How the server is spoken to; raises ``UpstreamUnavailable`` while that is not known."""
-        if self._dialect is None:
-            raise UpstreamUnavailable(self._unusable, retry_after=1, reason="its API is unknown")
-        return self._dialect
+        return self._spoken.dialect
 
     def find_out(self, timeout: float, *, may_call: bool = False) -> Finding | None:
         """Ask the server within ``timeout`` seconds which API it speaks, and speak it from now on.
@@ -158,22 +133,18 @@ class Endpoint:
         None where there is nothing to find out. Where nothing is found, what was known before goes on to hold.
         ``may_call``: whether a server that says nothing of itself is sent a few small calls.
         """
-        if self._detect is None:
-            return None
-        end = self._clock.now() + timeout
-        requester = self.requester
-        found = self._detect(
+        end, requester = self._clock.now() + timeout, self.requester
+        return self._spoken.find_out(
             lambda path: requester.get(path, end),
             lambda path, body: requester.try_to(Request(path, body), end),
-            may_call,
+            may_call=may_call,
         )
-        if found.dialect is not None:
-            if self._api_key is not None:
-                requester.authorize(found.dialect.credentials(self._api_key))
-            self._dialect = found.dialect
-        elif found.sentence:
-            self._unusable = f"the upstream {found.sentence.removeprefix('it ')}"
-        return found
+
+    def _prepare(self, dialect: Dialect) -> None:
+        """Send the key as this dialect does, and forget what was learned in another one."""
+        if self._api_key is not None:
+            self.requester.authorize(dialect.credentials(self._api_key))
+        self._lengths.forget()
 
     def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey:
         """Return the key under which this server does it; raises ``Unsupported`` if it cannot."""
@@ -188,8 +159,11 @@ class Endpoint:
         gone, and the place of the call in flight is free only when it has finished.
         """
         key, items = batch.key, batch.items
+        self._check_turn()
+        if self._spoken.has_changed:
+            key = self.fit(key, items)
         try:
-            answer = self._ask(key, items, self._clock.now() + self.timeout)
+            answer = self._ask(key, items, self._clock.now() + self.timeout, batch)
         except BadRowsError as problem:
             answer = self._lengths.mend(key, problem)
         if answer.dimension is None:
@@ -197,23 +171,41 @@ class Endpoint:
         self._lengths.check(key, answer.dimension, items)
         return answer._replace(source=self._identities.source(self.url, answer.dimension))
 
-    def _ask(self, key: BatchKey, items: Sequence[Item], end: float) -> Answer:
+    def _check_turn(self) -> None:
+        """Raise ``UpstreamUnavailable`` while it is not known whether its model is that of the other upstreams."""
+        if self._identities.awaited and self.url in self._identities.awaited:
+            raise UpstreamUnavailable("the upstream has not been looked at yet", retry_after=1, reason="it is new")
+
+    def _ask(self, key: BatchKey, items: Sequence[Item], end: float, batch: Batch | None = None) -> Answer:
         """Send the items and read the answer; again where the dialect learns from a reply how to ask."""
         dialect = self.dialect
         for _ in range(MOST_REQUESTS):
-            reply = self.requester.call(dialect.request(key, items), end, dialect.reply_limit(key, len(items)))
+            request = dialect.request(key, items)
+            reply = self.requester.call(request, end, dialect.reply_limit(key, len(items)))
+            if not NAMES.isdisjoint(reply.headers):
+                self._hear(batch, reply)
             try:
                 if reply.status == 200:
-                    return dialect.answer(key, len(items), reply)
+                    answer = dialect.answer(key, len(items), reply)
+                    self._spoken.is_guess = False
+                    return answer
                 refusal = dialect.refusal(reply)
             except AskAgain:
                 continue
             except UpstreamProtocolError as problem:
                 # One input may be why: servers drop its row, or answer 200 with an error of their own.
                 reason = problem.reason or "an answer that makes no sense"
+                self._spoken.check(reply, None)
                 raise UpstreamFailed(problem.message, reason=reason) from problem
+            self._spoken.check(reply, refusal)
+            if batch is not None and reply.status in UNKNOWN_PATH and key.task is not self._trial[0].task:
+                raise lacks(request.path, reply.status, refusal.text)
             raise failure_of(refusal, reply, len(items))
         raise UpstreamFailed("the upstream takes the request in no form that is known", reason="it refuses each form")
+
+    def _hear(self, batch: Batch | None, reply: Reply) -> None:
+        if batch is not None and self.on_limits is not None and (limits := read(reply.headers)) is not None:
+            self.on_limits(batch, limits)
 
     def forwards(self, path: str) -> bool:
         """Return whether the server may be sent a request for this path as a client wrote it."""
@@ -225,15 +217,14 @@ class Endpoint:
         Raises an ``UpstreamError``, by the moment ``end`` at latest; ``Unsupported`` (404) where the server does not
         know the path; and what ``look`` raises, which is called now and then while the thread waits.
         """
+        self._check_turn()
         stream = self.requester.stream(request, end, MOST_FORWARDED, look)
         reply = stream.reply
         if reply.status == 200:
             return stream
         stream.close()
         if reply.status in UNKNOWN_PATH:
-            raise Unsupported(
-                f"the upstream does not have {request.path}: it answers with status {reply.status}", status=404
-            )
+            raise lacks(request.path, reply.status)
         raise failure_of(self.dialect.refusal(reply), reply, 1)
 
     def health(self, timeout: float) -> Health:
@@ -244,7 +235,7 @@ class Endpoint:
             try:
                 reply = self.requester.call(Request(path), end)
             except ProxyError as problem:
-                return Health(False, _described(problem))
+                return Health(False, described(problem))
             if reply.status == 200:
                 return Health(True)
             reason = f"GET {path} is answered with status {reply.status}{leads_to(reply)}"
@@ -255,19 +246,26 @@ class Endpoint:
                 break
         return health
 
+    @property
+    def _trial(self) -> tuple[BatchKey, list[Item]]:
+        return TRIALS.get(self.known and self.known.purpose, TRIALS[None])
+
     def try_out(self, timeout: float) -> Health:
         """Make one small call within ``timeout`` seconds, to see whether the server works."""
-        key, items = TRIALS.get(self.known and self.known.purpose, TRIALS[None])
+        key, items = self._trial
         try:
             self._ask(self.fit(key, items), items, self._clock.now() + timeout)
         except UpstreamRejected as problem:
             if self.speaks == "openai" and not (self.known and self.known.model_id):
                 return Health(True)  # it wants a model, and clients name it
-            return Health(False, f"it refuses a plain text with status {problem.status}: {problem.message}")
+            refused = f"it refuses a plain text with status {problem.status}: {problem.message}"
+            return Health(False, refused, is_answered=True)
         except Unsupported:  # what it takes is not known: calls have to tell
             return Health(True)
+        except UpstreamMisconfigured as problem:
+            return Health(False, mistake(problem), is_answered=True)
         except (ProxyError, BadRowsError) as problem:
-            return Health(False, _described(problem))
+            return Health(False, described(problem), is_answered=isinstance(problem, UpstreamFailed))
         return Health(True)
 
     # ---- what it says of itself -----------------------------------------------------------------
@@ -292,9 +290,3 @@ class Endpoint:
 
     def _stale(self) -> None:
         self._observer.on_stale_connection(self.url)
-
-
-def _described(problem: Exception) -> str:
-    """Return what the log says of a failed call."""
-    reason = getattr(problem, "reason", "")
-    return f"{problem} ({reason})" if reason and reason not in str(problem) else str(problem)

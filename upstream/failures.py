@@ -6,20 +6,23 @@ import time
 from typing import TYPE_CHECKING
 
 from batching.errors import (
+    Unsupported,
     UpstreamError,
     UpstreamFailed,
     UpstreamGateway,
     UpstreamMisconfigured,
-    UpstreamOverloaded,
     UpstreamRejected,
     UpstreamUnavailable,
 )
+from upstream.busy import error_of
 from upstream.dialects.dialect import Refusal, RefusalKind
 from upstream.retry_after import seconds
 
 if TYPE_CHECKING:
     from upstream.http_reply import Reply
 
+#: What a server says that does not know a path, or not by POST.
+UNKNOWN_PATH = frozenset({404, 405, 501})
 
 #: What a client is told in place of the statuses that some servers have for an input that they refuse.
 _REFUSALS = {429: 413, 500: 422}
@@ -44,7 +47,7 @@ def failure_of(refusal: Refusal, reply: Reply, count: int) -> UpstreamError:
         )
     asked = seconds(reply.headers, time.time)
     if refusal.kind is RefusalKind.BUSY:
-        return UpstreamOverloaded("the upstream is overloaded", retry_after=asked or 1, pause=asked or 0.0)
+        return error_of(reply, asked)
     if refusal.kind is RefusalKind.NOT_READY:
         text = "the upstream is not ready"
         return UpstreamUnavailable(text, retry_after=asked or 1, pause=asked or 0.0, reason=reason)
@@ -59,6 +62,12 @@ def failure_of(refusal: Refusal, reply: Reply, count: int) -> UpstreamError:
     if refusal.kind is RefusalKind.GATEWAY:
         return UpstreamGateway(answered, status=504 if status == 504 else 502, reason=reason)
     return UpstreamError(answered, reason=reason)
+
+
+def lacks(path: str, status: int, words: str = "") -> Unsupported:
+    """Return the error for a request whose path the server does not know; ``words``: its own."""
+    said = f"status {status}{words and f': {words}'}"
+    return Unsupported(f"the upstream does not have {path}: it answers with {said}", status=404)
 
 
 def leads_to(reply: Reply) -> str:

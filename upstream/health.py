@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from batching.clock import NOW
+from batching.key import BatchKey, Task
+
+if TYPE_CHECKING:
+    from batching.errors import UpstreamMisconfigured
 
 #: Seconds for which an upstream that has answered a batch may be too busy to answer its health check in time.
 BUSY_FOR = 10.0
 #: Seconds until a trial that failed is repeated: the first time, and at most; each time in a row twice as long.
 FIRST_TRIAL, LAST_TRIAL = 1.0, 16.0
+#: A call that tries whether the server works, by what the model is for: one short text.
+TRIALS: dict[str | None, tuple[BatchKey, list[bytes]]] = {
+    None: (BatchKey(Task.EMBED), [b'"ping"']),
+    "classifier": (BatchKey(Task.CLASSIFY), [b'["ping"]']),
+    "reranker": (BatchKey(Task.CLASSIFY), [b'["ping","pong"]']),
+    "sparse": (BatchKey(Task.EMBED_SPARSE), [b'"ping"']),
+}
 
 
 class Health(NamedTuple):
@@ -22,6 +33,20 @@ class Health(NamedTuple):
     is_unknown: bool = False
     #: Whether the server says itself that it cannot work, or cannot be reached.
     is_down: bool = True
+    #: Whether it has answered a small call, and not as its API has it: it may speak another one.
+    is_answered: bool = False
+
+
+def mistake(problem: UpstreamMisconfigured) -> str:
+    """Return why calls that end like this make an upstream not ready."""
+    reason = problem.reason or str(problem)
+    return f"calls are answered with {reason}" if reason.startswith("status") else reason
+
+
+def described(problem: Exception) -> str:
+    """Return what the log says of a failed call."""
+    reason = getattr(problem, "reason", "")
+    return f"{problem} ({reason})" if reason and reason not in str(problem) else str(problem)
 
 
 def weigh(health: Health, began: float, now: float, succeeded_at: float, timeout: float) -> Health:
@@ -66,6 +91,17 @@ class Trials:
             self.are_wanted = True
             self._next, self._pause = NOW, FIRST_TRIAL
 
+    def doubt(self, now: float) -> None:
+        """A call has ended in a way that its client may have chosen: a trial tells, as soon as one is due.
+
+        Until then the latest one goes on to hold. While trials disprove the doubts they are made ever more seldom.
+        """
+        if self.are_wanted:
+            return
+        self.are_wanted = True
+        if now - self._next > LAST_TRIAL:
+            self._next, self._pause = NOW, FIRST_TRIAL
+
     def failed(self, health: Health, now: float) -> None:
         """A call of a client shows what a trial would show."""
         self.want()
@@ -76,12 +112,15 @@ class Trials:
     def ended(self, health: Health, now: float) -> None:
         """A trial ended like this."""
         self.latest = health
-        if health.is_well:
-            self.succeeded()
-        else:
-            self._next = now + self._pause
-            self._pause = min(2 * self._pause, LAST_TRIAL)
+        self.are_wanted = not health.is_well
+        self._next = now + self._pause
+        self._pause = min(2 * self._pause, LAST_TRIAL)
 
     def succeeded(self) -> None:
-        """The upstream works: no more trials."""
+        """A batch shows that the upstream works: no more trials."""
         self.are_wanted = False
+        self.latest = Health(is_well=True)
+
+    def restart(self) -> None:
+        """The upstream has gone: what comes back may be tried at once."""
+        self._next, self._pause = NOW, FIRST_TRIAL

@@ -9,6 +9,8 @@ from batching.outcomes import Source
 from formats.bounded import Bounded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batching.key import BatchKey
 
 #: Keys for which the length of vectors is remembered, of each upstream: clients may choose keys.
@@ -27,9 +29,21 @@ class Identities:
         self._apis: dict[str, str] = {}
         self._lengths: dict[str, Bounded[BatchKey, int]] = {}
         self._lock = threading.Lock()
+        #: Upstreams that have not been compared with the others yet; empty where there is only one.
+        self.awaited: set[str] = set()
+        self.are_several = False
 
     def __repr__(self) -> str:
         return f"<Identities {self._models}>"
+
+    def expect(self, urls: Sequence[str]) -> None:
+        """These are all upstreams: where there are several, each gets batches once it was looked at."""
+        self.are_several = len(set(urls)) > 1
+        self.awaited = set(urls) if self.are_several else set()
+
+    def looked_at(self, url: str) -> None:
+        """The upstream was compared with the others as far as it has told."""
+        self.awaited.discard(url)
 
     def source(self, url: str, dimension: int | None) -> Source:
         """Return which model gives vectors of ``dimension`` numbers at this upstream."""
@@ -50,9 +64,10 @@ class Identities:
             self._apis[url] = api
 
     def gone(self, url: str) -> None:
-        """Forget an upstream that does not answer any more: it may come back with another model."""
+        """Forget an upstream that does not answer any more: it may come back with another model or API."""
         with self._lock:
             self._models.pop(url, None)
+            self._apis.pop(url, None)
             self._lengths.pop(url, None)
 
     def learned(self, url: str, key: BatchKey, dimension: int) -> int | None:

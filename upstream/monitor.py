@@ -20,7 +20,7 @@ from batching.errors import (
 from batching.observer import CallReport, Observer
 from upstream.api_search import ApiSearch
 from upstream.forwarding import FORWARD
-from upstream.health import Health, Trials, weigh
+from upstream.health import Health, Trials, mistake, weigh
 from upstream.identity import Identities
 from upstream.member import HUNG
 
@@ -81,10 +81,10 @@ class UpstreamMonitor(Observer):
         #: Whether a batch has failed since the last probe began.
         self._doubted = False
         self._trials = Trials()
-        self._api = ApiSearch(endpoint, self._identities)
-        #: Whether it was ready and went away.
-        self._has_left = False
+        self._api = ApiSearch(endpoint)
         self._knows_limits = False
+        #: The model that was logged last.
+        self._served: str | None = None
         #: Whether its model is another than that of the upstreams before it.
         self._differs = False
         self._was_told = False
@@ -121,26 +121,22 @@ class UpstreamMonitor(Observer):
         with self._probing:
             if self._clock.now() - self._checked_at > (min(max_age, SHORTEST_PERIOD) if self._doubted else max_age):
                 self._doubted = False
-                self._look()
+                try:
+                    self._look()
+                finally:
+                    self._identities.looked_at(self.url)
             return self.ready
 
     # ---- one look -------------------------------------------------------------------------------
 
     def _look(self) -> None:
         began = self._clock.now()
-        self._api.look(PROBE_TIMEOUT, began, has_succeeded=self._succeeded_at != NOW)
-        health = self._endpoint.health(PROBE_TIMEOUT) if self._endpoint.speaks else Health(False, self._api.reason)
-        now = self._clock.now()
-        health = weigh(health, began, now, self._succeeded_at, PROBE_TIMEOUT)
-        if health.is_unknown and self._succeeded_at == NOW:
-            self._trials.want()
-        if (health.is_well or health.is_unknown) and self._trials.are_wanted:
-            health = self._try_out(now)
-        elif health.is_unknown:
-            health = Health(is_well=True)
+        if self._api.look(PROBE_TIMEOUT, began, has_succeeded=self._succeeded_at != NOW):
+            self._changed()
+        health = self._health(began) if self._endpoint.speaks else Health(False, self._api.reason)
         if health.is_well and not self._knows_limits:
             self._read_limits()
-        difference = self._identities.difference(self.url) if health.is_well else None
+        difference = self._difference() if health.is_well else None
         self._differs = difference is not None
         if difference is not None:
             health = Health(False, difference)
@@ -148,19 +144,58 @@ class UpstreamMonitor(Observer):
         self._checked_at = self._clock.now()
         self._become(health)
 
-    def _try_out(self, now: float) -> Health:
-        if self._trials.is_due(now):
+    def _health(self, began: float) -> Health:
+        """Ask for its health, and where that does not tell make a small call; first for its API if it was away."""
+        health = self._probe(began)
+        is_there = health.is_well or health.is_unknown
+        if not is_there:
+            self._api.left()
+            self._trials.restart()
+            return health
+        if self._api.has_left and self._api.look_again(PROBE_TIMEOUT):
+            self._changed()
+            health = self._probe(self._clock.now())
+        if health.is_unknown and self._succeeded_at == NOW:
+            self._trials.want()
+        if (health.is_well or health.is_unknown) and self._trials.are_wanted:
+            return self._try_out()
+        return Health(is_well=True) if health.is_unknown else health
+
+    def _probe(self, began: float) -> Health:
+        health = self._endpoint.health(PROBE_TIMEOUT)
+        return weigh(health, began, self._clock.now(), self._succeeded_at, PROBE_TIMEOUT)
+
+    def _try_out(self) -> Health:
+        """Make a small call if one is due; where its answer may be that of another API, ask for the API and repeat."""
+        if self._trials.is_due(self._clock.now()):
             health = self._endpoint.try_out(PROBE_TIMEOUT)
+            if health.is_answered and self._api.look_again(PROBE_TIMEOUT, may_call=True):
+                self._changed()
+                health = self._endpoint.try_out(PROBE_TIMEOUT)
+            if not self._endpoint.speaks:
+                return Health(False, self._api.reason)
             self._trials.ended(health, self._clock.now())
         return self._trials.latest
 
+    def _changed(self) -> None:
+        """Its API is another: what was learned in the one before says nothing of it."""
+        self._succeeded_at = NOW
+        self._knows_limits = False
+        self._observer.on_dialect(self.url)
+
+    def _difference(self) -> str | None:
+        """Say how it differs from the upstreams before it, now that it answers; None if it does not."""
+        self._identities.speaks(self.url, self._endpoint.speaks)
+        return self._identities.difference(self.url)
+
     def _read_limits(self) -> None:
         self._knows_limits = True
-        if self._has_left:
-            self._api.look_again(PROBE_TIMEOUT)
         if (info := self._endpoint.info(PROBE_TIMEOUT)) is None:
             return
-        log.info("upstream serves %s", info.model_id or "an unnamed model")
+        model = info.model_id or "an unnamed model"
+        if model != self._served:
+            log.info("upstream serves %s", model)
+            self._served = model
         for change in self._clamp.told(self.url, info):
             log.warning("clamped to what the upstream takes: %s", change)
 
@@ -171,7 +206,7 @@ class UpstreamMonitor(Observer):
             has_changed = not self._was_told or (self.ready, self.reason) != (health.is_well, health.reason)
             self.ready, self.reason, self._was_told = health.is_well, health.reason, True
             if went_away:
-                self._knows_limits, self._has_left = False, True
+                self._knows_limits, self._succeeded_at, self._served = False, NOW, None
                 if not self._differs:
                     self._endpoint.went_away()
             if has_changed:
@@ -193,7 +228,9 @@ class UpstreamMonitor(Observer):
             if self._trials.are_wanted:
                 self._trials.succeeded()
             if not self.ready and not self._differs:
-                self._become(Health(is_well=True))
+                # Of several upstreams only a look tells whether this one serves what the others do.
+                if not self._identities.are_several:
+                    self._become(Health(is_well=True))
                 self._wake.set()  # its limits are to be read
             return
         if self._api.is_guess:  # which this may disprove
@@ -202,14 +239,19 @@ class UpstreamMonitor(Observer):
         if not isinstance(error, UpstreamError) or isinstance(error, InputsInDoubt | NoUpstream):
             return
         if isinstance(error, UpstreamMisconfigured):
-            reason = error.reason or str(error)
-            told = f"calls are answered with {reason}" if reason.startswith("status") else reason
-            self._trials.failed(Health(False, told), self._clock.now())
+            self._doubt(error)
         elif isinstance(error, UpstreamTimeout) and latency >= min(HUNG, self._endpoint.timeout):
             self._trials.want()
         if self.ready:
             self._doubted = True
             self._wake.set()
+
+    def _doubt(self, error: UpstreamMisconfigured) -> None:
+        """Have a trial tell whether each call is answered like this, or only those for what one client asks for."""
+        if error.reason.startswith("status"):
+            self._trials.doubt(self._clock.now())
+        else:  # which no trial shows
+            self._trials.failed(Health(False, mistake(error)), self._clock.now())
 
     # ---- the thread -----------------------------------------------------------------------------
 
@@ -243,7 +285,8 @@ class UpstreamMonitor(Observer):
         while not self._stopping:
             if probe():
                 retry = FIRST_RETRY
-                yield WELL_PERIOD
+                # A call that failed just after a look has not been looked at.
+                yield SHORTEST_PERIOD if self._doubted else WELL_PERIOD
             else:
                 yield retry
                 retry = min(2 * retry, LAST_RETRY)

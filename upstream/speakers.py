@@ -35,6 +35,8 @@ class Speakers:
         self._one = next((each for each in self._endpoints if each.speaks), None)
         if self._one is not None:
             self._has_one.set()
+        else:
+            self._has_one.clear()
 
     def one(self) -> AnyEndpoint:
         """Return an endpoint whose dialect is known, once there is one or the wait for it is over."""

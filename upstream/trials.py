@@ -45,7 +45,11 @@ class Tried(NamedTuple):
 
 
 class Trier:
-    """Tries paths and members until one is answered with a vector; ``troubled`` and ``refused`` tell why none was."""
+    """Tries paths and members until one is answered with a vector.
+
+    ``troubled``, ``refused`` and ``unknown`` tell why none was: by an answer that tells nothing, for the key, or for
+    want of the path.
+    """
 
     def __init__(
         self,
@@ -53,16 +57,20 @@ class Trier:
         *,
         path: str = "",
         field: str = "",
+        output: str = "",
         extra: str = "",
         model: str = "",
     ) -> None:
-        """``path``, ``field`` and ``extra`` (a JSON object): what is known already; empty if nothing is."""
+        """``path``, ``field``, ``output`` and ``extra`` (a JSON object): what is known already; empty if nothing is."""
         self._post = post
         self._path = path
         self._field = field
+        self._place = tuple(output.split(".")) if output else None
         self._extra: dict[str, Any] = msgspec.json.decode(extra) if extra else {}
         self._model = model
-        self.troubled = self.refused = ""
+        self.troubled = self.refused = self.unknown = ""
+        #: Whether each call was answered, and by no passing trouble of the server.
+        self.is_settled = True
 
     def find(self, *, is_openai: bool = False) -> Tried | None:
         """Return what the first call tells that is answered; None if none is. ``is_openai``: by its address."""
@@ -76,15 +84,17 @@ class Trier:
             path, field = pair
             reply = self._post(path, self._body(path, field))
             if reply is None:
-                self.troubled = f"POST {path} is not answered in time"
+                self.troubled, self.is_settled = f"POST {path} is not answered in time", False
                 return None
             if reply.status == 200:
                 if (tried := self._read(path, field, reply)) is not None:
                     return tried
             elif reply.status in {404, 405}:
+                self.unknown = f"POST {path} is answered with status {reply.status}"
                 waiting = [each for each in waiting if each[0] != path]
             elif reply.status in {401, 403}:
                 self.refused = f"it refuses the key: POST {path} is answered with status {reply.status}"
+                self.is_settled = False
                 return None
             elif (told := self._told(path, field, reply)) is not None:
                 if isinstance(told, Tried):
@@ -107,7 +117,7 @@ class Trier:
     def _read(self, path: str, field: str, reply: Reply) -> Tried | None:
         """Return what a 200 tells; None if it holds no vector."""
         try:
-            place = find(reply.body)
+            place = find(reply.body) if self._place is None else self._place
             split_at(reply.body, place, 1)
         except UpstreamMisconfigured:
             why = f"POST {path} with {field!r} is answered with one vector for a list"
@@ -131,6 +141,7 @@ class Trier:
                 return Tried("plain", why, path, field, problem=ONE_TEXT)
             if wrong is Wrong.MISSING and name not in self._extra and not self._field:
                 return name
+        self.is_settled = self.is_settled and reply.status < 500 and reply.status not in {408, 429}
         text = refusal(reply).text
         self.troubled = f"POST {path} is answered with status {reply.status}{text and f': {text}'}"
         return None

@@ -20,11 +20,12 @@ _TASKS = {"classifier": Task.CLASSIFY, "reranker": Task.CLASSIFY, "sparse": Task
 class Knowledge(Observer):
     """What the routes know of the upstreams, as of the monitors' last look. Both records are replaced as a whole."""
 
-    def __init__(self, speakers: Speakers, capacity: Capacity, max_items: int) -> None:
-        """``max_items``: of one request."""
+    def __init__(self, speakers: Speakers, capacity: Capacity, max_items: int, model: str = "") -> None:
+        """``max_items``: of one request. ``model``: the one that each call asks for by the settings, if any."""
         self._speakers = speakers
         self._capacity = capacity
         self._max_items = max_items
+        self._model = model
         self._refresh()
 
     def on_look(self, upstream: str) -> None:  # noqa: ARG002
@@ -45,6 +46,8 @@ class Knowledge(Observer):
 
     def _refresh(self) -> None:
         api, info = self._speakers.known
+        if info is not None and self._model and self._model in _models(info):
+            info = info._replace(model_id=self._model, models=(self._model,))
         self._about = about(api, info, self._max_items)
         self._bounds = bounds(info, self._max_items, self._capacity.full_batch_size)
 

@@ -57,6 +57,7 @@ def upstreams_told(settings: Settings, now: Callable[[], float] = time.monotonic
     """
     # These are loaded here alone: a master that has nothing to ask does without them.
     from upstream.detection import Detector, as_set  # noqa: PLC0415
+    from upstream.dialects.openai_paths import without_route  # noqa: PLC0415
     from upstream.kinds import dialect_of, sentence  # noqa: PLC0415
 
     wanted = wanted_of(settings)
@@ -65,7 +66,7 @@ def upstreams_told(settings: Settings, now: Callable[[], float] = time.monotonic
         found = as_set(wanted)
         if found is None:
             asker = Asker(url, end, now, api_key=settings.inference_api_key, ca_file=settings.upstream_ca_file)
-            detector = Detector(asker.get, lambda *_: None, wanted, url=url)
+            detector = Detector(asker.get, lambda *_: None, wanted, url=without_route(url))
             found = detector.find()
             if found is None or not asker.was_answered:
                 yield url, f"cannot be told yet: {detector.reason}" if asker.was_answered else NOT_YET
@@ -79,7 +80,9 @@ class Asker:
     def __init__(
         self, url: str, end: float, now: Callable[[], float], *, api_key: str | None = None, ca_file: str = ""
     ) -> None:
-        self._parts = urlsplit(url)
+        from upstream.dialects.openai_paths import without_route  # noqa: PLC0415
+
+        self._parts = urlsplit(without_route(url))
         self._end = end
         self._now = now
         self._api_key = api_key
@@ -119,7 +122,7 @@ class Asker:
 
     def _request(self, path: str) -> bytes:
         query = f"?{self._parts.query}" if self._parts.query else ""
-        lines = [f"GET {self._parts.path}{path}{query} HTTP/1.1", f"Host: {self._parts.netloc}"]
+        lines = [f"GET {self._parts.path}{path}{query} HTTP/1.1", f"Host: {self._parts.netloc.rpartition('@')[2]}"]
         lines += ["Accept: application/json", "User-Agent: auto-batching-proxy", "Connection: close"]
         if self._api_key:  # Azure reads the second
             lines += [f"Authorization: Bearer {self._api_key}", f"api-key: {self._api_key}"]

@@ -80,16 +80,24 @@ class Service:
             unavailable_wait=settings.unavailable_wait,
             observer=self._observers,
             clamp=clamp,
+            per_minute=(settings.upstream_requests_per_minute, settings.upstream_tokens_per_minute),
         )
-        self.knowledge = Knowledge(self.pool.speakers, self.capacity, settings.max_client_batch_size)
-        told = Observers(self.metrics, upstream_log, self.pool, self.knowledge)
+        self.knowledge = Knowledge(
+            self.pool.speakers, self.capacity, settings.max_client_batch_size, settings.upstream_model
+        )
+        told = Observers(self.metrics, upstream_log, self.pool, self.pool.pacing, self.knowledge)
         monitors = [UpstreamMonitor(endpoint, clamp, clock, told, identities) for endpoint in endpoints]
         self._observers.add(*monitors)  # which the pool tells of failed calls
+        for url in sorted(identities.awaited):  # which get no batch before the first look at them
+            self.pool.on_state(url, ready=False)
         self.readiness = Readiness(monitors)
         self.queue = BatchQueue(self.limits, self.capacity, lambda: _timing(settings, len(endpoints)), clock)
         self.metrics.read_gauges_from(self.queue)
-        self.metrics.expect([each.url for each in endpoints], [route.path for route in ROUTES])
+        self.metrics.limits.read_from(self.pool.pacing.states)
+        flows = [each.name for each in settings.client_keys]
+        self.metrics.expect([each.url for each in endpoints], [route.path for route in ROUTES], flows)
         self.batcher = Batcher(self.queue, self.pool, clock, threads=batches, observer=self._observers)
+        told.add(self.batcher.isolation)
         self._stop_timeout = min(settings.request_timeout, settings.upstream_timeout)
         self.draining = False
         self.app = self._app(settings)
@@ -160,6 +168,9 @@ def _limits(settings: Settings) -> Limits:
         max_batch_bytes=settings.max_batch_bytes,
         max_padded_bytes=settings.max_padded_bytes,
         max_wait=settings.max_wait,
+        bulk_max_wait=settings.bulk_max_wait,
+        bulk_latency_budget=settings.bulk_growth,
+        deduplicate=settings.deduplicate == "on",
     )
 
 

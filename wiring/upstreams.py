@@ -6,22 +6,24 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from upstream.detection import Detector, as_set
-from upstream.endpoint import Endpoint, Finding
+from upstream.endpoint import Endpoint
 from upstream.kinds import dialect_of, sentence
+from upstream.spoken import Finding
 from wiring.asking import wanted_of
 
 if TYPE_CHECKING:
     from batching import Clock, Observer
     from config import Settings
     from upstream.detection import Wanted
-    from upstream.endpoint import Get, Post
     from upstream.identity import Identities
+    from upstream.spoken import Get, Post
 
 
 def endpoints(settings: Settings, clock: Clock, observer: Observer, identities: Identities) -> list[Endpoint]:
     """Return an endpoint for each ``inference_url``; raises ``ValueError`` where there is none."""
     if not settings.inference_url:
         raise ValueError("an inference_url is needed here")
+    identities.expect(settings.inference_url)
     wanted = wanted_of(settings)
     found = as_set(wanted)
     return [
@@ -45,11 +47,15 @@ def endpoints(settings: Settings, clock: Clock, observer: Observer, identities: 
 
 
 def find(url: str, wanted: Wanted, get: Get, post: Post, may_call: bool) -> Finding:
-    """Ask a server which API it speaks; see ``upstream.endpoint.Detect``."""
+    """Ask a server which API it speaks; see ``upstream.spoken.Detect``."""
     detector = Detector(get, post, wanted, url=url)
     found = detector.find(may_call=may_call)
     if found is None:
-        return Finding(None, detector.reason)
+        return Finding(None, detector.reason, is_settled=detector.is_settled)
     dialect = dialect_of(found, url, wanted)
     told = sentence(found, dialect)
-    return Finding(None, told) if found.problem else Finding(dialect, told, found.is_guess)
+    return (
+        Finding(None, told, is_unusable=True, is_settled=True)
+        if found.problem
+        else Finding(dialect, told, found.is_guess)
+    )

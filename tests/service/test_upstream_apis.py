@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -66,6 +67,29 @@ def test_the_service_speaks_what_its_banner_says(form: Any, said: str, tmp_path:
         assert said in banner
         assert f"upstream {upstream.url} {banner.removeprefix(f'  upstream {upstream.url} ')}" in service.log
         assert service.get("/health/ready").status == 200
+
+
+class Undocumented(Encoder):
+    """It says nothing of itself."""
+
+    pages: ClassVar[Mapping[str, Reply]] = {"/health": Reply(200, b"{}")}
+
+
+def test_no_valid_text_is_refused_while_the_api_is_guessed_and_a_restart_as_another_server_is_noticed(
+    tmp_path: Path,
+) -> None:
+    with ScriptedUpstream(Undocumented()) as upstream, Service(tmp_path, inference_url=upstream.url) as service:
+        with ThreadPoolExecutor(16) as clients:
+            answers = list(clients.map(lambda number: service.embed(f"text {number}"), range(64)))
+        assert [answer.status for answer in answers] == [200] * 64
+        assert [answer.body for answer in answers] == [b"[%b]" % vector_for(f"text {number}") for number in range(64)]
+        upstream.stop()
+        eventually(lambda: service.get("/health/ready").status == 503)
+        upstream.form = KserveForm()
+        upstream.start()
+        eventually(lambda: service.embed("after").status == 200)
+        assert service.get("/health/ready").status == 200
+        assert "speaks KServe v1" in service.log
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from batching import Item, Timing
     from upstream.dialects.dialect import UpstreamInfo
-    from upstream.endpoint import Finding
+    from upstream.rate_headers import RateLimits
     from upstream.request import Request
+    from upstream.spoken import Finding
     from upstream.stream import Stream
 
 KEY = BatchKey(Task.EMBED)
@@ -95,6 +96,7 @@ class FakeUpstream:
         self.timeout = 30.0
         self.speaks = "tei"
         self.known: UpstreamInfo | None = None
+        self.on_limits: Callable[[Batch, RateLimits], None] | None = None
         self.batches: list[Batch] = []
         self.failures: list[Exception] = []
         #: Why it cannot do what a key asks for.

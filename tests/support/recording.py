@@ -197,7 +197,7 @@ def record() -> list[dict[str, Any]]:
 
 
 def _forget(service: Service) -> None:
-    service.batcher._isolation.verdicts._known.clear()
+    service.batcher.isolation.verdicts._known.clear()
     for each in service.pool._upstreams:
         each.breaker.succeeded()
         each.not_before = NOW

@@ -72,6 +72,11 @@ class RecordingReasons(RecordingObserver):
     def __init__(self) -> None:
         super().__init__()
         self.reasons: list[str] = []
+        #: The upstreams whose dialect has changed.
+        self.dialects: list[str] = []
+
+    def on_dialect(self, upstream: str) -> None:
+        self.dialects.append(upstream)
 
     def on_state(self, upstream: str, ready: bool, reason: str = "") -> None:
         super().on_state(upstream, ready)
@@ -104,9 +109,9 @@ class Wake:
 class MonitorBench:
     """A monitor and what it works with."""
 
-    def __init__(self) -> None:
+    def __init__(self, upstream: ProbedUpstream | None = None) -> None:
         self.clock = FakeClock()
-        self.upstream = ProbedUpstream()
+        self.upstream = upstream or ProbedUpstream()
         self.capacity = capacity_of()
         self.observer = RecordingReasons()
         self.identities = self.upstream.identities = Identities()

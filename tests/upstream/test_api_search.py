@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from tests.support.fakes import FakeUpstream
 from upstream.api_search import UNKNOWN_API, ApiSearch
 from upstream.dialects.tei import TeiDialect
-from upstream.endpoint import Finding
 from upstream.health import FIRST_TRIAL, LAST_TRIAL
-from upstream.identity import Identities
+from upstream.spoken import Finding
 
 if TYPE_CHECKING:
     import pytest
@@ -39,7 +38,7 @@ class AskedUpstream(FakeUpstream):
 
 
 def looks(upstream: AskedUpstream, *moments: float, has_succeeded: bool = False) -> ApiSearch:
-    search = ApiSearch(upstream, Identities())
+    search = ApiSearch(upstream)
     for moment in moments:
         search.look(2.0, moment, has_succeeded=has_succeeded)
     return search
@@ -61,7 +60,7 @@ def test_a_silent_server_is_asked_with_every_look_and_says_why_it_is_not_ready()
 
 
 def test_before_the_first_look_no_api_is_known() -> None:
-    assert ApiSearch(AskedUpstream(SILENT), Identities()).reason == UNKNOWN_API
+    assert ApiSearch(AskedUpstream(SILENT)).reason == UNKNOWN_API
 
 
 def test_the_first_look_makes_no_calls_and_later_ones_make_them_ever_more_seldom() -> None:
@@ -106,14 +105,3 @@ def test_one_that_has_come_back_may_speak_another_api(caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO):
         search.look_again(2.0)
     assert [record.getMessage() for record in caplog.records] == ["upstream http://upstream speaks OpenAI's API"]
-
-
-def test_upstreams_that_speak_different_apis_are_told_apart() -> None:
-    identities = Identities()
-    first, second = AskedUpstream(KNOWN), AskedUpstream(KNOWN)
-    first.url, second.url = "http://a", "http://b"
-    ApiSearch(first, identities).look(2.0, 0.0, has_succeeded=False)
-    assert identities.difference("http://b") is None
-    identities.speaks("http://b", "openai")
-    assert identities.difference("http://b") == "it speaks 'openai', and http://a speaks 'tei'"
-    assert identities.difference("http://a") is None

@@ -20,7 +20,7 @@ from tests.support.upstream.forms import (
     proper_reply,
 )
 from tests.upstream.dialects.test_openapi import RECORDED, TEXT, TEXTS, document
-from upstream.detection import UNKNOWN, Detector, Found, Wanted, as_set
+from upstream.detection import SETTINGS, UNKNOWN, Detector, Found, Wanted, as_set
 from upstream.http_reply import Reply
 
 if TYPE_CHECKING:
@@ -280,7 +280,8 @@ def test_other_settings_leave_something_to_ask(api: str) -> None:
 def test_a_plain_server_is_asked_for_its_document_and_sent_one_call() -> None:
     server = Server({"/info": page({"model_type": {}})})
     detector = server.detector(api="plain", path="/encode", input_field="texts", extra='{"m":1}')
-    assert detector.find() == Found("plain", "upstream_api says so", "/encode", "texts")
+    problem = f"POST /encode is answered with status 404; {SETTINGS}"
+    assert detector.find() == Found("plain", "upstream_api says so", "/encode", "texts", problem=problem)
     assert server.asked == ["/openapi.json", 'POST /encode {"texts":["ping"],"m":1}']
 
 
@@ -296,7 +297,8 @@ def test_settings_choose_among_the_routes_of_a_document() -> None:
     assert found is not None
     assert (found.path, found.input_field) == ("/v2/embed", "texts")
     found = Server({"/openapi.json": routes}).detector(api="plain", path="/v3", input_field="x").find()
-    assert found == Found("plain", "upstream_api says so", "/v3", "x")
+    problem = f"POST /v3 is answered with status 404; {SETTINGS}"
+    assert found == Found("plain", "upstream_api says so", "/v3", "x", problem=problem)
 
 
 def test_settings_of_a_plain_server_are_a_better_guess_than_none() -> None:
@@ -340,6 +342,28 @@ def test_where_no_usual_path_takes_texts_nothing_is_found() -> None:
     assert detector.reason == UNKNOWN
 
 
-def test_a_plain_server_is_taken_as_set_where_calls_show_nothing() -> None:
+def test_a_plain_server_that_knows_no_usual_path_is_not_usable_as_set() -> None:
     found = Server().detector(api="plain").find(may_call=True)
-    assert found == Found("plain", "upstream_api says so", "/embed", "inputs")
+    assert found == Found("plain", "upstream_api says so", "/embed", "inputs", problem=UNKNOWN)
+
+
+def test_a_plain_server_in_trouble_is_taken_as_set() -> None:
+    detector = Server(calls={"/embed": page({}, 500)}).detector(api="plain", path="/embed", input_field="inputs")
+    assert detector.find() == Found("plain", "upstream_api says so", "/embed", "inputs")
+
+
+def test_a_wrong_output_member_is_a_mistake_of_the_settings() -> None:
+    calls = {"/embed": page({"embeddings": [[1, 2]]})}
+    for pages in ({}, {"/openapi.json": page(document(embed={"inputs": dict(TEXTS)}))}):
+        detector = Server(pages, calls=calls).detector(api="plain", path="/embed", output_field="vectors")
+        found = detector.find()
+        assert found is not None
+        assert "'vectors'" in found.problem
+        assert SETTINGS in found.problem
+
+
+def test_small_calls_that_are_answered_and_none_well_settle_it() -> None:
+    for reply, is_settled in ((page({}, 422), True), (page({}, 500), False), (page({}, 401), False)):
+        detector = Server(calls={"/embed": reply}).detector()
+        assert detector.find(may_call=True) is None
+        assert detector.is_settled is is_settled

@@ -6,23 +6,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batching import BatchKey, Task
-from batching.errors import UpstreamFailed, UpstreamUnavailable
+from batching import BatchKey, Options, Task
+from batching.errors import Unsupported, UpstreamError, UpstreamFailed, UpstreamUnavailable
 from tests.support.fakes import items_of
 from tests.support.upstream import ScriptedUpstream, faults
 from tests.upstream.endpoint_bench import TIMEOUT, assert_answers, batch_of
 from upstream.dialects.dialect import AskAgain
+from upstream.dialects.plain import PlainDialect
 from upstream.dialects.tei import TeiDialect
-from upstream.endpoint import MOST_REQUESTS, Finding
+from upstream.endpoint import MOST_REQUESTS
+from upstream.identity import Identities
+from upstream.spoken import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from batching import Answer, Item
     from tests.upstream.endpoint_bench import Connect
-    from upstream.endpoint import Get, Post
+    from upstream.dialects.dialect import Dialect
     from upstream.http_reply import Reply
     from upstream.request import Request
+    from upstream.spoken import Get, Post
 
 KEY = BatchKey(Task.EMBED)
 
@@ -145,3 +149,55 @@ def test_a_server_that_knows_no_health_check_is_unknown(upstream: ScriptedUpstre
     health = endpoint.health(TIMEOUT)
     assert (health.is_well, health.is_unknown) == (False, True)
     assert "/health" in health.reason
+
+
+# What the server lacks, and what is not known of it yet
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_route_that_the_server_lacks_says_nothing_of_its_health(
+    upstream: ScriptedUpstream, connect: Connect, status: int
+) -> None:
+    endpoint = connect(upstream.url)
+    upstream.fault = faults.html(status)
+    with pytest.raises(Unsupported, match=f"^the upstream does not have /embed_all: .* status {status}") as raised:
+        endpoint.send(batch_of("a", key=BatchKey(Task.EMBED_ALL)))
+    assert raised.value.status == 404
+    with pytest.raises(UpstreamError):
+        endpoint.send(batch_of("a"))
+
+
+def test_of_several_upstreams_each_gets_batches_once_it_was_looked_at(
+    upstream: ScriptedUpstream, connect: Connect
+) -> None:
+    identities = Identities()
+    identities.expect([upstream.url, "http://another"])
+    endpoint = connect(upstream.url, identities=identities)
+    with pytest.raises(UpstreamUnavailable):
+        endpoint.send(batch_of("a"))
+    assert upstream.requests == []
+    identities.looked_at(upstream.url)
+    assert_answers(endpoint, "a")
+
+
+def test_a_lone_upstream_need_not_be_looked_at(upstream: ScriptedUpstream, connect: Connect) -> None:
+    identities = Identities()
+    identities.expect([upstream.url])
+    assert_answers(connect(upstream.url, identities=identities), "a")
+
+
+def test_keys_of_batches_that_wait_are_fitted_again_when_the_dialect_changes(
+    upstream: ScriptedUpstream, connect: Connect
+) -> None:
+    dialects: list[Dialect] = [TeiDialect(), PlainDialect()]
+    endpoint = connect(
+        upstream.url,
+        dialect=None,
+        detect=lambda get, post, may_call: Finding(dialects.pop(0), f"speaks the one of {len(dialects)}"),
+    )
+    endpoint.find_out(TIMEOUT)
+    key = endpoint.fit(BatchKey(Task.EMBED, Options(normalize=False)), items_of("a"))
+    endpoint.find_out(TIMEOUT)
+    with pytest.raises(Unsupported, match="normalize"):
+        endpoint.send(batch_of("a", key=key))
+    assert_answers(endpoint, "a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 
 import pytest
@@ -140,14 +141,32 @@ def test_a_trial_that_succeeds_makes_it_ready_and_the_next_looks_need_no_other_f
 # Calls that show a mistake, or hang, while the health check answers
 
 
-def test_a_call_that_shows_a_mistake_of_configuration_makes_it_not_ready(bench: MonitorBench) -> None:
+def test_a_call_that_shows_a_mistake_of_configuration_has_it_tried_out(bench: MonitorBench) -> None:
     bench.look()
-    bench.upstream.trial = Health(False, "status 401")
+    bench.upstream.trial = Health(False, "calls are answered with status 401")
     bench.clock.time += 1.0
     bench.fails(WRONG_KEY)
     assert not bench.look()
     assert bench.monitor.reason == "calls are answered with status 401"
-    assert bench.upstream.trials == []  # the call has shown what a trial would
+    assert len(bench.upstream.trials) == 1
+
+
+def test_what_one_client_asks_for_leaves_it_ready_and_costs_few_trials(bench: MonitorBench) -> None:
+    bench.look()
+    while bench.clock.time < 64.0:
+        bench.clock.time += 0.5
+        bench.fails(WRONG_KEY)
+        assert bench.look()
+    assert bench.observer.states == [(URL, True)]
+    assert len(bench.upstream.trials) < 10
+
+
+def test_a_mistake_that_no_trial_shows_makes_it_not_ready_at_once(bench: MonitorBench) -> None:
+    bench.look()
+    bench.clock.time += 1.0
+    bench.fails(UpstreamMisconfigured("different models", reason="its vectors have 3 numbers"))
+    assert not bench.look()
+    assert (bench.monitor.reason, bench.upstream.trials) == ("its vectors have 3 numbers", [])
 
 
 def test_once_it_is_mended_a_trial_shows_it(bench: MonitorBench) -> None:
@@ -166,12 +185,13 @@ def test_once_it_is_mended_a_trial_shows_it(bench: MonitorBench) -> None:
 def test_or_a_batch_that_succeeds_does(bench: MonitorBench) -> None:
     bench.look()
     bench.clock.time += 1.0
+    bench.upstream.trial = Health(False, "status 401")
     bench.fails(WRONG_KEY)
-    bench.look()
+    assert not bench.look()
     bench.succeeds()
     assert bench.monitor.ready
     assert bench.look()
-    assert bench.upstream.trials == []
+    assert len(bench.upstream.trials) == 1
 
 
 @pytest.mark.parametrize(
@@ -274,3 +294,26 @@ def test_an_upstream_that_has_gone_is_forgotten(bench: MonitorBench) -> None:
         bench.look()
     assert bench.upstream.departures == 1
     assert bench.identities.difference(URL) is None
+
+
+def test_of_several_upstreams_only_a_look_makes_one_ready(bench: MonitorBench) -> None:
+    bench.identities.expect([URL, "http://first"])
+    bench.identities.told("http://first", "another")
+    bench.succeeds()
+    assert not bench.monitor.ready
+    assert URL in bench.identities.awaited
+    assert not bench.look()
+    assert bench.identities.awaited == {"http://first"}
+
+
+def test_an_upstream_of_another_api_than_the_first_is_not_ready(bench: MonitorBench) -> None:
+    bench.identities.speaks("http://first", "openai")
+    assert not bench.look()
+    assert bench.monitor.reason == "it speaks 'tei', and http://first speaks 'openai'"
+
+
+def test_the_model_of_one_that_is_refused_is_logged_once(bench: MonitorBench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="upstream.monitor")
+    bench.identities.told("http://first", "another")
+    bench.check_each(True, True, True)
+    assert [record.getMessage() for record in caplog.records] == ["upstream serves model"]

@@ -46,6 +46,14 @@ def test_a_get_is_a_head_without_a_body(connect: Callable[[str], Requester]) -> 
     ]
 
 
+@pytest.mark.parametrize(("path", "asked"), [("/embeddings", "embeddings"), ("/models", "models")])
+def test_paths_are_below_the_base_of_an_address_that_was_given_whole(
+    connect: Callable[[str], Requester], path: str, asked: str
+) -> None:
+    first, *_ = lines(connect(f"{URL}/v1/embeddings?api-version=1"), Request(path))
+    assert first == f"GET /v1/{asked}?api-version=1 HTTP/1.1"
+
+
 def test_a_post_says_how_long_its_json_is(connect: Callable[[str], Requester]) -> None:
     first, *headers, body = lines(connect(URL), Request("/embed", b'{"inputs":["a"]}'))
     assert (first, body) == ("POST /embed HTTP/1.1", '{"inputs":["a"]}')

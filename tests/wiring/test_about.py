@@ -48,3 +48,11 @@ def test_a_look_brings_what_has_changed() -> None:
     bench.upstreams[1].known = UpstreamInfo("e5", 32, 512)
     knowledge.on_state(bench.upstreams[1].url, ready=True)
     assert knowledge.get_bounds().model == "e5"
+
+
+def test_the_model_that_the_settings_ask_for_is_the_one_that_is_told() -> None:
+    bench = PoolBench(1)
+    bench.upstreams[0].known = UpstreamInfo(None, None, None, models=("a", "b"))
+    knowledge = Knowledge(bench.pool.speakers, Capacity(batches=4, batch_size=16), 100, "b")
+    assert knowledge.get_about().models == ("b",)
+    assert knowledge.get_bounds().model == "b"

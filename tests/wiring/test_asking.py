@@ -115,6 +115,20 @@ def test_the_path_and_query_of_the_base_url_stand_in_each_request() -> None:
     assert (request.header("Authorization"), request.header("api-key")) == ("Bearer k", "k")
 
 
+def test_credentials_in_the_address_are_not_sent_as_a_part_of_the_host() -> None:
+    with ScriptedUpstream() as upstream:
+        url = upstream.url.replace("http://", "http://user:secret@")
+        assert Asker(url, time.monotonic() + 5, time.monotonic).get("/info") is not None
+        (request,) = upstream.requests
+    assert request.header("Host") == upstream.url.removeprefix("http://")
+
+
+def test_an_address_that_was_given_whole_is_asked_at_its_base() -> None:
+    with ScriptedUpstream(VllmForm()) as upstream:
+        (said,) = told(f"{upstream.url}/v1/embeddings")
+    assert said.startswith("speaks OpenAI's API (GET /models lists minilm): POST /embeddings ")
+
+
 def test_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asker = Asker("http://no-such-name.invalid", time.monotonic() + 5, time.monotonic)
     assert asker.get("/info") is None

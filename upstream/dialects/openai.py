@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,10 +18,11 @@ from upstream.dialects.foreign import without_foreign
 from upstream.dialects.openai_encoding import Encoding, Encodings
 from upstream.dialects.openai_errors import concerns_encoding, concerns_model, said_in
 from upstream.dialects.openai_models import Models, models_of
-from upstream.dialects.openai_paths import Paths
+from upstream.dialects.openai_paths import Paths, without_route
 from upstream.dialects.openai_vectors import NoDataError, embeddings
 from upstream.dialects.presets import UNKNOWN_HOST, preset_of
 from upstream.dialects.refusals import refusal
+from upstream.dialects.texts import as_embedding, check_instances
 from upstream.request import Request
 
 if TYPE_CHECKING:
@@ -38,12 +38,10 @@ MAX_REPLY_BYTES_BESIDE = 65_536
 #: Keys, which clients may choose, of which something is remembered.
 MAX_REMEMBERED_KEYS = 256
 
-_PLAIN = BatchKey(Task.EMBED)
 _FAMILY = "openai"
 #: Marks the key of token ids: servers refuse a list that holds texts as well, so the two share no batch.
 _FAMILY_OF_IDS = "openai, token ids"
 _QUOTE = ord('"')
-_IS_TEXT_OR_IDS = re.compile(rb'".+|\[\s*\d{1,10}(?:\s*,\s*\d{1,10})*\s*\]', re.DOTALL).fullmatch
 #: Members that are written by ``request`` itself.
 _OWN = frozenset({"input", "model", "dimensions", "encoding_format"})
 #: Members of Voyage, Jina, Cohere and vLLM with which base64 may hold something else than float32.
@@ -82,7 +80,7 @@ class OpenAiDialect:
         and where that is unknown the other of the two.
         """
         self._preset = preset_of(base_url)
-        self._paths = Paths(urlsplit(base_url).path, path)
+        self._paths = Paths(urlsplit(without_route(base_url)).path, path)
         self._model = model
         self._only_model: str | None = None
         #: Whether the server lists several models, of which each request has to name one.
@@ -107,25 +105,22 @@ class OpenAiDialect:
         """
         fitted = self._fitted.get(key) or self._fit(key)
         if key.task is Task.PREDICT:
-            _check_texts(items)
+            check_instances(items)
         are_texts = items[0][0] == _QUOTE
         if len(items) > 1 and len({item[0] == _QUOTE for item in items}) > 1:
             raise Unsupported("an OpenAI upstream takes texts or token ids in one request, not both", field="inputs")
         return fitted if are_texts else fitted._replace(options=fitted.options._replace(family=_FAMILY_OF_IDS))
 
     def _fit(self, key: BatchKey) -> BatchKey:
-        task, options = key.task, key.options
-        if task is Task.PREDICT and options.more:
-            name = options.more[0][0]
-            raise Unsupported(f"{name}: an OpenAI upstream takes texts and no other members", field=name)
-        if task not in {Task.EMBED, Task.PREDICT}:
+        task, options, named = as_embedding(key, "an OpenAI")
+        if task is not Task.EMBED:
             message = f"an OpenAI upstream cannot do {task}; a Text Embeddings Inference upstream with such a model can"
             raise Unsupported(message)
-        model = key.model if self._is_clients_choice else None
+        model = named if self._is_clients_choice else None
         if model is None and self._has_choice:
             raise Unsupported("model: the upstream serves several: name one, or set upstream_model", field="model")
         fitted = BatchKey(Task.EMBED, _fitting(options), None if model == self._only_model else model)
-        self._fitted[key] = fitted
+        fitted = self._fitted[key] = key if fitted == key else fitted
         return fitted
 
     # ---- calls ----------------------------------------------------------------------------------
@@ -221,10 +216,7 @@ class OpenAiDialect:
         self._paths.forget()
         models = self._read_models(get)
         self._only_model = models.only if models is not None else None
-        has_choice = self._is_clients_choice and models is not None and len(models.names) > 1
-        if has_choice != self._has_choice:
-            self._has_choice = has_choice
-            self._fitted.clear()
+        self._has_choice = self._is_clients_choice and models is not None and len(models.names) > 1
         self._fitted.clear()
         self.health_paths = _known_of(self._all_health_paths, get)
         if models is None and self._model is None and self._preset is UNKNOWN_HOST:
@@ -278,13 +270,3 @@ def _fitting(options: Options) -> Options:
     if options.family != _FAMILY_OF_IDS:
         options = without_foreign(options, _FAMILY)
     return options._replace(normalize=None, truncate=None, truncation_direction=None, raw_scores=None)
-
-
-def _check_texts(items: Sequence[Item]) -> None:
-    """Raise ``Unsupported`` unless each item of a KServe request is a text or a list of token ids."""
-    for at, item in enumerate(items):
-        if item in {b'""', b"[]"}:
-            raise Unsupported(f"instances[{at}]: must not be empty", field="instances", status=400)
-        if not _IS_TEXT_OR_IDS(item):
-            message = f"instances[{at}]: this upstream serves embeddings, so it must be a text or a list of token ids"
-            raise Unsupported(message, field="instances")

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 _ROUTE = "/embeddings"
 _VERSIONED = "/v1/embeddings"
+#: An address that has the path of the calls itself, up to that, and its query: ``…/v1/embeddings``, and Azure's.
+_WITH_ROUTE = re.compile(r"([^?]*/(?:v\d+\w*|openai|deployments/[^/?]+))/embeddings/?(\?.*)?").fullmatch
+
+
+def without_route(url: str) -> str:
+    """Return the base address, where the whole address of OpenAI's embeddings was given; any other as it is."""
+    found = _WITH_ROUTE(url)
+    return url if found is None else found[1] + (found[2] or "")
 
 
 class Paths:

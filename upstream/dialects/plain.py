@@ -14,7 +14,7 @@ from upstream.dialects.dialect import Refusal, RefusalKind, UpstreamInfo
 from upstream.dialects.foreign import without_foreign
 from upstream.dialects.openapi import takers
 from upstream.dialects.refusals import refusal
-from upstream.dialects.texts import check_options, check_texts
+from upstream.dialects.texts import as_embedding, check_instances, check_options, check_texts
 from upstream.dialects.vectors import ONE_TEXT, find, split_at
 from upstream.dialects.words import decoded
 from upstream.dialects.wrong_members import Wrong, wrong_members
@@ -73,16 +73,15 @@ class PlainDialect:
         fitted = key if key == _PLAIN else self._fitted.get(key)
         if fitted is None:
             fitted = self._fitted[key] = self._fit(key)
+        if key.task is Task.PREDICT:
+            check_instances(items)
         check_texts(items, "plain")
         return fitted
 
     def _fit(self, key: BatchKey) -> BatchKey:
-        options = key.options
-        if key.task is Task.PREDICT and options.more:
-            name = options.more[0][0]
-            raise Unsupported(f"{name}: a plain upstream takes texts and no other members", field=name)
-        if key.task not in {Task.EMBED, Task.PREDICT}:
-            raise Unsupported(f"a plain upstream cannot do {key.task}: Text Embeddings Inference can")
+        task, options, _ = as_embedding(key, "a plain")
+        if task is not Task.EMBED:
+            raise Unsupported(f"a plain upstream cannot do {task}: Text Embeddings Inference can")
         options, known = self._apart(without_foreign(options, _FAMILY))
         check_options(options, "plain")
         for name, value in (*options.more, *known):

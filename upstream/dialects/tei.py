@@ -18,6 +18,7 @@ from upstream.dialects.foreign import without_foreign
 from upstream.dialects.refusals import refusal
 from upstream.dialects.relaying import plain
 from upstream.dialects.tei_model import TeiModel, model_of
+from upstream.dialects.texts import as_embedding, check_instances
 from upstream.dialects.words import decoded
 from upstream.request import Request
 
@@ -48,6 +49,8 @@ _PATHS = {
 #: What is asked of one TEI as clients wrote it.
 _FORWARDED = frozenset({"/similarity", "/tokenize", "/decode", "/rerank", "/info"})
 _PLAIN = BatchKey(Task.EMBED)
+#: Members of other APIs that TEI's routes read over: OpenAI's, and those of the Hugging Face API.
+_IGNORED = frozenset({"model", "encoding_format", "options"})
 _DIRECTIONS = {"left": "Left", "right": "Right"}
 #: How one item's result begins, where it is no vector: arrays of numbers, pairs (perhaps none), labels.
 _RESULT_BEGINS = {
@@ -57,8 +60,6 @@ _RESULT_BEGINS = {
 }
 #: Each of strings, objects, null, true and false has at least one of these: arrays of numbers have none.
 _OF_OTHERS = (b'"', b"{", b"u", b"l")
-_IS_TEXT_OR_IDS = re.compile(rb'".+|\[\s*\d{1,10}(?:\s*,\s*\d{1,10})*\s*\]', re.DOTALL).fullmatch
-_IS_EMPTY = re.compile(rb'""|\[\s*\]').fullmatch
 
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
@@ -87,20 +88,17 @@ class TeiDialect:
         if fitted is None:
             fitted = self._fitted[key] = self._fit(key)
         if key.task is Task.PREDICT:
-            _check_texts(items)
+            check_instances(items)
         return fitted
 
     def _fit(self, key: BatchKey) -> BatchKey:
-        task, options = key.task, key.options
-        if task is Task.PREDICT:
-            if options.more:
-                name = options.more[0][0]
-                raise Unsupported(f"{name}: a TEI upstream takes texts and no other members", field=name)
-            task = Task.EMBED
+        task, options, _ = as_embedding(key, "a TEI")
         if task not in _PATHS:
             raise Unsupported(f"a TEI upstream cannot do {task}")
         self._model.check(BatchKey(task, options))
         options = without_foreign(options, self.name)
+        if self._model.kind is not None:  # else it may be another server, which knows some of them
+            options = _without_ignored(options)
         if options.truncate is not None and options.truncate == self._model.auto_truncate:
             options = options._replace(truncate=None)
         return BatchKey(task, options)
@@ -161,16 +159,17 @@ class TeiDialect:
         return path in _FORWARDED
 
 
-def _check_texts(items: Sequence[Item]) -> None:
-    """Raise ``Unsupported`` unless each item of a KServe request is a text or a list of token ids."""
-    for at, item in enumerate(items):
-        if _IS_EMPTY(item):
-            raise Unsupported(f"instances[{at}]: must not be empty", field="instances", status=400)
-        if not _IS_TEXT_OR_IDS(item):
-            raise Unsupported(
-                f"instances[{at}]: this upstream serves embeddings, so it must be a text or a list of token ids",
-                field="instances",
-            )
+def _without_ignored(options: Options) -> Options:
+    """Return the options without members that TEI reads over, and that clients of other APIs send.
+
+    ``parameters`` stay where they hold a truncation, which would change vectors if a release of TEI read them.
+    """
+    more = tuple(
+        (name, value)
+        for name, value in options.more
+        if name not in _IGNORED and (name != "parameters" or b'"truncat' in value)
+    )
+    return options if len(more) == len(options.more) else options._replace(more=more, family="tei" if more else "")
 
 
 def _split_others(task: Task, body: bytes, count: int) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from upstream.dialects.openai_paths import Paths
+from upstream.dialects.openai_paths import Paths, without_route
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,29 @@ def test_paths_are_tried_one_after_the_other(base: str, tried: list[str]) -> Non
     # Where none is known the first is asked, so that an error names it.
     assert paths.current == tried[0]
     assert not paths.unknown(paths.current)
+
+
+@pytest.mark.parametrize(
+    ("given", "base"),
+    [
+        ("http://h/v1/embeddings", "http://h/v1"),
+        ("http://h/v1/embeddings/", "http://h/v1"),
+        ("http://h/api/v1beta/embeddings", "http://h/api/v1beta"),
+        ("http://h/v1beta/openai/embeddings", "http://h/v1beta/openai"),
+        (
+            "https://a.openai.azure.com/openai/deployments/small/embeddings?api-version=1",
+            "https://a.openai.azure.com/openai/deployments/small?api-version=1",
+        ),
+    ],
+)
+def test_an_address_that_has_the_path_of_the_calls_is_taken_without_it(given: str, base: str) -> None:
+    assert without_route(given) == base
+    assert without_route(base) == base
+
+
+@pytest.mark.parametrize("url", ["http://h", "http://h/v1", "http://h/embeddings", "http://h/embed?a=/v1/embeddings"])
+def test_any_other_address_stays(url: str) -> None:
+    assert without_route(url) == url
 
 
 def test_a_path_that_is_a_setting_is_the_only_one() -> None:

@@ -104,13 +104,20 @@ def test_what_would_change_the_result_is_refused_by_its_name(key: BatchKey, fiel
 
 
 @pytest.mark.parametrize(
-    ("item", "words"), [(b"[1,2]", "no token ids"), (b'{"a":1}', "nothing else"), (b"5", "nothing")]
+    ("task", "item", "words", "field"),
+    [
+        (Task.EMBED, b"[1,2]", "no token ids", "inputs"),
+        (Task.EMBED, b'{"a":1}', "nothing else", "inputs"),
+        (Task.EMBED, b"5", "nothing", "inputs"),
+        (Task.PREDICT, b"[1,2]", "no token ids", "inputs"),
+        (Task.PREDICT, b'{"a":1}', r"instances\[1\]: .*must be a text", "instances"),
+        (Task.PREDICT, b'""', r"instances\[1\]: must not be empty", "instances"),
+    ],
 )
-@pytest.mark.parametrize("task", [Task.EMBED, Task.PREDICT])
-def test_only_texts_are_sent(task: Task, item: bytes, words: str) -> None:
+def test_only_texts_are_sent(task: Task, item: bytes, words: str, field: str) -> None:
     with pytest.raises(Unsupported, match=words) as caught:
         PlainDialect().fit(BatchKey(task), [b'"a"', item])
-    assert caught.value.field == "inputs"
+    assert caught.value.field == field
 
 
 # Answers

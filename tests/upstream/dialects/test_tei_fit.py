@@ -86,6 +86,29 @@ def test_members_of_teis_own_api_are_passed_on() -> None:
     assert TeiDialect().fit(key, TEXTS) == key
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"model": b'"gpt"'},
+        {"encoding_format": b'"float"'},
+        {"options": b'{"wait_for_model":true}'},
+        {"parameters": b'{"top_k":1}'},
+        {"model": b'"gpt"', "options": b'{"use_cache":false}', "parameters": b"[]"},
+    ],
+)
+def test_members_that_tei_reads_over_make_no_key_once_it_has_shown_to_be_one(members: dict[str, bytes]) -> None:
+    dialect, key = TeiDialect(), BatchKey(Task.EMBED, Options(more=tuple(members.items()), family="tei"))
+    assert dialect.fit(key, TEXTS) == key  # another server, which does not tell of its model, may know them
+    told(dialect, **EMBEDS)
+    assert dialect.fit(key, TEXTS) == PLAIN
+
+
+def test_the_other_members_stay_with_those_that_hold_a_truncation() -> None:
+    kept = (("input_type", b'"query"'), ("parameters", b'{"truncate":true}'))
+    key = BatchKey(Task.EMBED, Options(more=(kept[0], ("model", b'"m"'), kept[1]), family="tei"))
+    assert dialect_of(**EMBEDS).fit(key, TEXTS) == BatchKey(Task.EMBED, Options(more=kept, family="tei"))
+
+
 @pytest.mark.parametrize("family", ["openai", "kserve"])
 def test_members_of_another_api_that_change_nothing_are_dropped(family: str) -> None:
     key = BatchKey(Task.EMBED, Options(dimensions=2, more=(("priority", b"1"),), family=family), "gpt")

@@ -4,9 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from batching import Options
+from batching import BatchKey, Options, Task
 from batching.errors import Unsupported
-from upstream.dialects.texts import check_options, check_texts
+from upstream.dialects.texts import as_embedding, check_instances, check_options, check_texts
+
+
+@pytest.mark.parametrize("key", [BatchKey(Task.EMBED, Options(dimensions=2), "m"), BatchKey(Task.CLASSIFY)])
+def test_a_key_that_is_no_prediction_stays(key: BatchKey) -> None:
+    assert as_embedding(key, "a TEI") is key
+
+
+def test_a_prediction_is_an_embedding_by_the_same_model() -> None:
+    assert as_embedding(BatchKey(Task.PREDICT, model="m"), "a TEI") == BatchKey(Task.EMBED, model="m")
+
+
+def test_a_prediction_with_other_members_is_refused_by_the_first_of_them() -> None:
+    key = BatchKey(Task.PREDICT, Options(more=(("a", b"1"), ("b", b"2")), family="kserve"))
+    with pytest.raises(Unsupported, match=r"^a: an OpenAI upstream takes texts and no other members") as caught:
+        as_embedding(key, "an OpenAI")
+    assert (caught.value.field, caught.value.status) == ("a", 422)
+
+
+def test_instances_that_are_texts_or_token_ids_pass() -> None:
+    check_instances([b'"a"', b"[ 1 ,\n2 ]", '"ü\\""'.encode()])
+
+
+@pytest.mark.parametrize(
+    ("item", "status"),
+    [(b'""', 400), (b"[]", 400), (b"[ ]", 400), (b"null", 422), (b'["a"]', 422), (b"[1.5]", 422), (b"{}", 422)],
+)
+def test_other_instances_are_refused_by_their_position(item: bytes, status: int) -> None:
+    with pytest.raises(Unsupported, match=r"^instances\[1\]: ") as caught:
+        check_instances([b'"a"', item])
+    assert (caught.value.field, caught.value.status) == ("instances", status)
 
 
 def test_texts_pass() -> None:
