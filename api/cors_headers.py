@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: does not cover Authorization, and some browsers do not know it. The browser asks again after ten minutes.
 _HEADERS = (
     "Authorization, Api-Key, X-Api-Key, Content-Type, Traceparent, Tracestate, X-Request-Id, X-Request-Timeout-Ms, "
-    "*"
+    "X-Priority, X-Max-Wait-Ms, X-Fairness-Id, *"
 )
 PREFLIGHT: Pairs = (
     ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
@@ -23,7 +23,11 @@ PREFLIGHT: Pairs = (
 #: Where an app's ``extensions`` hold its ``CorsHeaders``, for answers that are made without the app.
 EXTENSION = "cors_headers"
 #: What a page may read beside the few headers that it always may.
-_EXPOSED = "Retry-After, X-Batch-Reason, X-Batch-Size, X-Inference-Time, X-Queue-Time, X-Request-Id, X-Total-Time"
+_EXPOSED = (
+    "Retry-After, Retry-After-Ms, X-Batch-Class, X-Batch-Reason, X-Batch-Shared, X-Batch-Size, X-Compute-Characters, "
+    "X-Compute-Time, X-Compute-Tokens, X-Compute-Type, X-Inference-Time, X-Queue-Time, X-RateLimit-Limit-Requests, "
+    "X-RateLimit-Remaining-Requests, X-Request-Id, X-Should-Retry, X-Tokenization-Time, X-Total-Time"
+)
 
 
 class CorsHeaders:

@@ -6,5 +6,7 @@ from __future__ import annotations
 IS_GONE = "autobatch.is_gone"
 #: The monotonic moment at which the application first looked at the request.
 STARTED = "autobatch.started"
+#: The client whose key a request carries; absent where its key has no name of its own.
+CLIENT = "autobatch.client"
 #: The request's identity.
 REQUEST_ID = "autobatch.request_id"

@@ -11,10 +11,12 @@ from werkzeug.exceptions import HTTPException
 from api.apis.table import api_of, unknown
 from api.error_forms import ERROR_TYPES, RequestError, retry_after_header
 from api.request_id import request_id
-from batching.errors import InputsInDoubt, ProxyError, UpstreamMisconfigured
+from batching.errors import InputsInDoubt, Overloaded, ProxyError, UpstreamMisconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from batching.rank import Flow
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ def _on_proxy_error(error: ProxyError) -> Response:
         seconds = retry_after_header(error.retry_after)
         # OpenAI's SDKs look at the second first. It says the same: each client has a moment of its own.
         headers = {"Retry-After": seconds, "retry-after-ms": f"{seconds}000"}
+    if isinstance(error, Overloaded) and error.flow is not None:
+        headers |= _cap_of(error.flow)
     if is_final(error):
         headers["x-should-retry"] = "false"
     if error.status == 401:
@@ -39,12 +43,21 @@ def _on_proxy_error(error: ProxyError) -> Response:
     return _render(error, headers)
 
 
+def _cap_of(flow: Flow) -> dict[str, str]:
+    """Tell the cap that a client has reached, under the names that clients of hosted servers look at."""
+    if flow.most_calls is None:
+        return {}
+    return {"x-ratelimit-limit-requests": str(flow.most_calls), "x-ratelimit-remaining-requests": "0"}
+
+
 def is_final(error: ProxyError) -> bool:
     """Whether the same request, sent again, only costs more: OpenAI's SDKs repeat every 5xx unless told otherwise.
 
-    The time that a client gave its request is up, or the upstream failed on this input, or is set up wrongly.
+    The client's time is up, a quota is used up, the upstream failed on this input, or it is set up wrongly.
     """
-    return error.status == 504 or (error.status >= 500 and isinstance(error, InputsInDoubt | UpstreamMisconfigured))
+    if error.is_final or error.status == 504:
+        return True
+    return error.status >= 500 and isinstance(error, InputsInDoubt | UpstreamMisconfigured)
 
 
 def _on_http_exception(error: HTTPException) -> Response:

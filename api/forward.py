@@ -13,6 +13,7 @@ from api.request_id import request_id
 from api.trace import trace_headers
 from batching.errors import ClientGone, ProxyError, UpstreamProtocolError
 from batching.observer import RequestReport
+from upstream.dialects.words import read
 from upstream.request import Request
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ PASSED_ON = (
 )
 #: What the JSON begins with that is passed on: a list or an object.
 _OPENS_JSON = frozenset({b"[", b"{"})
+#: How an error begins that has status 200, and the bytes in which that shows.
+_IS_ERROR = re.compile(rb'\s*\{\s*"error"\s*:').match
+_TELLING = 64
 _HARMLESS = re.compile(r"[\w.+:-]{1,64}", re.ASCII).fullmatch
 
 
@@ -150,10 +154,17 @@ class _Pieces:
 
 
 def _first_of(answer: Forwarded) -> bytes:
-    """Return the first piece; raises ``UpstreamProtocolError`` if it does not begin like JSON."""
+    """Return the first piece; raises ``UpstreamProtocolError`` if it begins like an error, or not like JSON."""
     first = answer.read()
-    if first[:64].lstrip()[:1] not in _OPENS_JSON:
+    opening = first[:_TELLING].lstrip()[:1]
+    if opening not in _OPENS_JSON:
         raise UpstreamProtocolError("the upstream's answer is not JSON")
+    if opening == b"{":
+        while len(first) < _TELLING and not answer.is_whole and (piece := answer.read()):
+            first += piece
+        if _IS_ERROR(first):
+            text, _ = read(first)
+            raise UpstreamProtocolError(f"the upstream answered 200 with an error{text and f': {text}'}")
     return first
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
+from api.apis import kserve
 from api.apis.openai_errors import UnknownModelError
-from api.error_forms import plain_text
+from api.error_forms import RequestError, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ def blueprint(about: Callable[[], About]) -> Blueprint:
     @routes.get("/v1/models/<path:name>")
     def one(name: str) -> Response:
         told = about()
+        if name.endswith(kserve.VERBS) and name not in _names(told):
+            raise RequestError(404, kserve.no_model(request.path))
         if told.api == "kserve" and not serves(told, name):
             return _response({"error": plain_text(f"Model with name {name} does not exist.")}, 404)
         return _response(model(told, name))

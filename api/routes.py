@@ -38,7 +38,7 @@ def register(
     timing.register(app, metrics)
     operations.register_metrics(app, metrics)
     cors.register(app, settings.cors_allow_origin)
-    auth.register(app, settings.api_key)
+    auth.register(app, settings.api_key, settings.client_keys)
     app.register_blueprint(serve.blueprint(ROUTES, engine, settings))
     app.register_blueprint(models.blueprint(about))
     app.register_blueprint(info.blueprint(about, settings.max_concurrent_requests))

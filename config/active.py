@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from config.errors import SettingsError
 from config.fitting import fit
+from config.keys import others_may_read
 from config.machine import Machine
 from config.sizing import sizing_problems
 from config.sources import load_settings
@@ -60,6 +61,8 @@ def read_again(
         return _active
     if notes is not None:
         notes += fitted.notes
+        if (path := fitted.settings.api_keys_file) and others_may_read(path):
+            notes.append(f"api_keys_file = {path}: every user of this machine may read it (chmod o-r)")
     return activate(fitted.settings)
 
 

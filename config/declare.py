@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 
 from marshmallow import fields, validate
 
-from config.fields import Choice, Host, OriginList, UrlList, redacted
+from config.fields import Choice, Host, OriginList, Switch, UrlList, redacted
 
 T = TypeVar("T")
 
 #: Strict on purpose: no sign but minus, no leading zero, no spaces or underscores, no float.
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _LONGEST_QUOTE = 120
+#: The most that a setting of a duration may be: an hour.
+LONGEST_TIMEOUT_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,13 @@ def choice(group: str, default: str, choices: tuple[str, ...], meaning: str) -> 
     error = f"must be {limits}"
     check = Choice(error_messages={"invalid": error}, validate=validate.OneOf(choices, error=error))
     return _declared(Declaration(group, meaning, limits, check, default), default)
+
+
+def switch(group: str, default: str, meaning: str) -> str:
+    """Declare what is on or off."""
+    error = "must be on or off"
+    check = Switch(error_messages={"invalid": error}, validate=validate.OneOf(("on", "off"), error=error))
+    return _declared(Declaration(group, meaning, "on or off", check, default), default)
 
 
 def address(group: str, default: str, meaning: str) -> str:

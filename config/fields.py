@@ -17,6 +17,18 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?|null")
 _NOT_IN_A_URL = re.compile(r"[^!-~]|\\")
 
+
+def _folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # it has been removed
+        return Path("/")
+
+
+#: What relative paths of files are relative to. gunicorn changes into another folder after it has read the settings for
+#: the first time, and SIGHUP reads them again there.
+STARTED_IN = _folder()
+
 #: Names of parameters of a query that hold what no log may show.
 _IS_SECRET = re.compile(r"(?i)key|token|secret|passw|signature|^sig$|^code$|^auth").search
 
@@ -26,6 +38,16 @@ class Choice(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return super()._deserialize(value, attr, data, **kwargs).lower()
+
+
+class Switch(Choice):
+    """on or off; true and false mean the same, and TOML has them without quotes."""
+
+    _WORDS = {"true": "on", "false": "off"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        word = super()._deserialize(str(value) if isinstance(value, bool) else value, attr, data, **kwargs)
+        return self._WORDS.get(word, word)
 
 
 class Host(fields.String):
@@ -151,7 +173,7 @@ class CertificateFile(_Text):
         given = super()._deserialize(value, attr, data, **kwargs)
         if not given:
             return ""
-        path = Path(given).absolute()
+        path = STARTED_IN / given
         try:
             ssl.create_default_context(cafile=str(path))
         except ssl.SSLError:
@@ -159,6 +181,16 @@ class CertificateFile(_Text):
         except OSError as trouble:
             raise ValidationError(f"cannot be read: {trouble.strerror or type(trouble).__name__}") from None
         return str(path)
+
+
+class KeysFile(_Text):
+    """A file of the clients' keys, kept as an absolute path; ``config/keys.py`` reads it."""
+
+    limits = "a TOML file"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        given = super()._deserialize(value, attr, data, **kwargs)
+        return str(STARTED_IN / given) if given else ""
 
 
 def _refuse_constant(name: str) -> NoReturn:

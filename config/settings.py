@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, fields, replace
 
 from marshmallow import Schema
 
-from config.declare import Declaration, address, choice, origins, secret, text, urls, whole_number
-from config.fields import CertificateFile, JsonObject, MemberName, MemberPath, ModelName, UpstreamPath
+from config.declare import LONGEST_TIMEOUT_MS, Declaration, address, choice, origins, secret, switch, text, whole_number
+from config.fields import KeysFile
+from config.keys import ClientKey  # noqa: TC001 - kept at run time for typing.get_type_hints
+from config.upstream_settings import UpstreamSettings
 
-_UPSTREAM = "Upstream"
 _BATCHING = "Batching"
 _ADMISSION = "Admission"
+_RANKS = "Classes and fairness"
 _TIME = "Time limits"
 _SERVER = "Server"
 _LOGGING = "Logging"
@@ -20,78 +22,14 @@ _SECRETS = "Secrets"
 
 #: Room below TEI's default limit of 2,000,000 bytes: up to 2048 commas, and the options beside the items.
 _LARGEST_BATCH_BYTES = 1_990_000
-_LONGEST_TIMEOUT_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings:
+class Settings(UpstreamSettings):
     """The effective settings. `load_settings` checks them; the constructor, handy in tests, does not.
 
     Names say milliseconds; code uses the properties below, in seconds. Counts are for each worker process.
     """
-
-    inference_url: tuple[str, ...] = urls(
-        _UPSTREAM,
-        "http://127.0.0.1:8080",
-        "embedded server",
-        "Base URL of the embedding server, or several that serve the same model. Unset, the proxy starts its own "
-        "embedded server.",
-    )
-    upstream_api: str = choice(
-        _UPSTREAM,
-        "auto",
-        ("auto", "tei", "openai", "kserve", "plain"),
-        "The API that the upstream speaks: Text Embeddings Inference, OpenAI, KServe v1, or a plain one of its own (a "
-        "list of texts in, as many vectors out). auto asks the server; the log says what was found.",
-    )
-    upstream_model: str = text(
-        _UPSTREAM,
-        ModelName(),
-        "the client's, or the only one",
-        "The model that an upstream which speaks OpenAI or KServe is asked for.",
-    )
-    upstream_path: str = text(
-        _UPSTREAM,
-        UpstreamPath(),
-        "found out",
-        "The path below inference_url that takes the calls, if it is a plain upstream's or an unusual one of OpenAI's.",
-    )
-    upstream_input_field: str = text(
-        _UPSTREAM, MemberName(), "found out", "The member of a plain upstream's request that holds the list of texts."
-    )
-    upstream_output_field: str = text(
-        _UPSTREAM,
-        MemberPath(),
-        "found out",
-        "Where a plain upstream's answer holds the vectors: a member, or several with dots between them (result.data).",
-    )
-    upstream_extra: str = text(
-        _UPSTREAM, JsonObject(), "none", "Members that stand in each request to a plain upstream beside the texts."
-    )
-    upstream_ca_file: str = text(
-        _UPSTREAM,
-        CertificateFile(),
-        "the system's alone",
-        "Certificates that an https upstream is trusted by, beside those of the system: that of a private authority.",
-    )
-    upstream_parallelism: int = whole_number(
-        _UPSTREAM,
-        1,
-        (1, 64),
-        "batches",
-        "How many batches an upstream really works on at once: where the adaptive timing starts to learn it.",
-    )
-    upstream_idle_ms: int = whole_number(
-        _UPSTREAM,
-        4000,
-        (1, _LONGEST_TIMEOUT_MS),
-        "ms",
-        "A connection to an upstream that was idle for longer is closed and not used again: less than the time after "
-        "which the server, or a gateway or NAT before it, forgets the connection (5 s in uvicorn and Node).",
-    )
-    embedded_threads: int = whole_number(
-        _UPSTREAM, 2, (1, 64), "threads", "Threads that the embedded server's model computes with."
-    )
 
     max_batch_size: int = whole_number(_BATCHING, 32, (1, 2048), "items", "Most items in one upstream call.")
     max_wait_time_ms: int = whole_number(
@@ -159,20 +97,60 @@ class Settings:
         "them is closed.",
     )
 
+    deduplicate: str = switch(
+        _RANKS,
+        "on",
+        "Whether equal inputs of one batch key that are under way at the same time are computed once.",
+    )
+    bulk_from_items: int = whole_number(
+        _RANKS,
+        64,
+        (0, 100_000),
+        "items",
+        "A request of more inputs is bulk unless its X-Priority says interactive. 0: its size makes no request bulk.",
+    )
+    bulk_max_wait_ms: int = whole_number(
+        _RANKS,
+        20_000,
+        (1, LONGEST_TIMEOUT_MS),
+        "ms",
+        "Longest that a bulk item waits behind interactive ones; and the most that X-Max-Wait-Ms may ask of bulk.",
+    )
+    bulk_latency_budget: int = whole_number(
+        _RANKS,
+        60,
+        (0, 10_000),
+        "percent",
+        "By how much an upstream call with interactive items may take longer so that bulk items fill it.",
+    )
+    api_keys_file: str = text(
+        _RANKS,
+        KeysFile(),
+        "none",
+        "The clients that have keys of their own, each with its class, weight and cap (docs/fairness.md). SIGHUP reads "
+        "it again.",
+    )
+    trust_fairness_header: str = switch(
+        _RANKS,
+        "off",
+        "Whether X-Fairness-Id says which requests without a key of that file belong together. Only behind a gateway "
+        "that sets it.",
+    )
+
     request_timeout_ms: int = whole_number(
         _TIME,
         30_000,
-        (1, _LONGEST_TIMEOUT_MS),
+        (1, LONGEST_TIMEOUT_MS),
         "ms",
         "Deadline of a request; past it the client is answered 504.",
     )
     upstream_timeout_ms: int = whole_number(
-        _TIME, 30_000, (1, _LONGEST_TIMEOUT_MS), "ms", "Longest that one upstream call may take."
+        _TIME, 30_000, (1, LONGEST_TIMEOUT_MS), "ms", "Longest that one upstream call may take."
     )
     unavailable_wait_ms: int = whole_number(
         _TIME,
         5000,
-        (0, _LONGEST_TIMEOUT_MS),
+        (0, LONGEST_TIMEOUT_MS),
         "ms",
         "Longest that a request waits, within its deadline, while no upstream can be reached; then 503.",
     )
@@ -240,6 +218,8 @@ class Settings:
 
     #: Where each given value came from: "config.toml", "flag --port", ...
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    #: What `api_keys_file` held when it was read: workers that start later take the same keys.
+    client_keys: tuple[ClientKey, ...] = ()
 
     @property
     def max_wait(self) -> float:
@@ -270,6 +250,16 @@ class Settings:
     def unavailable_wait(self) -> float:
         """`unavailable_wait_ms` in seconds."""
         return self.unavailable_wait_ms / 1000
+
+    @property
+    def bulk_max_wait(self) -> float:
+        """`bulk_max_wait_ms` in seconds."""
+        return self.bulk_max_wait_ms / 1000
+
+    @property
+    def bulk_growth(self) -> float:
+        """`bulk_latency_budget` as a factor: 60 percent is 1.6."""
+        return 1 + self.bulk_latency_budget / 100
 
     @property
     def embedded(self) -> bool:

@@ -15,6 +15,7 @@ from marshmallow import ValidationError
 from config.environment import Given, flag_source, from_environment, hint
 from config.errors import Problem, SettingsError
 from config.flags import CONFIG_ENV, CONFIG_FLAG, Flags, parse_flags, suggestion
+from config.keys import ClientKey, read_keys
 from config.settings import DECLARATIONS, Settings, SettingsSchema
 from config.sizing import sizing_problems
 
@@ -65,7 +66,8 @@ def load_settings(
         _from_file(settings_file, problems),
     )
     values = _checked(given, problems)
-    settings = Settings(**values, sources={name: given[name].source for name in values})
+    keys = _client_keys(values.get("api_keys_file", ""), given, problems)
+    settings = Settings(**values, sources={name: given[name].source for name in values}, client_keys=keys)
     # The right value of a refused setting is unknown, so only the others are checked against each other.
     refused = {key for problem in problems for key in problem.keys}
     problems += [problem for problem in sizing_problems(settings) if refused.isdisjoint(problem.keys)]
@@ -126,6 +128,16 @@ def _read_toml(file: _File, problems: list[Problem]) -> dict[str, Any]:
     except ValueError as error:
         problems.append(Problem(f"{file.label} ({_named(file)}): is not TOML: {error}"))
     return {}
+
+
+def _client_keys(path: str, given: Mapping[str, Given], problems: list[Problem]) -> tuple[ClientKey, ...]:
+    """Read the file of the clients' keys, if one is named; report what is wrong with it."""
+    if not path:
+        return ()
+    file = read_keys(path)
+    where = f"api_keys_file = {path} ({given['api_keys_file'].source})"
+    problems += [Problem(f"{where}: {problem}", ("api_keys_file",)) for problem in file.problems]
+    return file.keys
 
 
 def _named(file: _File) -> str:

@@ -11,6 +11,7 @@ from batching.errors import ProxyError, UpstreamError, UpstreamRejected
 from batching.observer import Observer
 from batching.timing.rule import REASONS
 from instrumentation.bulk_histogram import BulkHistogram
+from instrumentation.limit_metrics import LimitMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -114,6 +115,7 @@ class Metrics(Observer):
             registry=registry,
         )
         self._flows: frozenset[str] = frozenset()
+        self._flow_items_ok: dict[str, Counter] = {}
         self._thread_deaths = Counter(
             "autobatch_batcher_thread_deaths_total", "Batcher threads that died and were replaced.", registry=registry
         )
@@ -130,6 +132,12 @@ class Metrics(Observer):
             buckets=_SECONDS,
             registry=registry,
         )
+        self._saved = Counter(
+            "autobatch_calls_saved_total", "Requests answered minus upstream calls made.", registry=registry
+        )
+        # Of one thread at a time: no other can come between the reading and the writing of `+=` on an attribute.
+        self._answered = self._made = self._told_saved = 0
+        self.limits = LimitMetrics(registry)
         self._http_children: dict[tuple[str, int], Histogram] = {}
         self._call_children: dict[tuple[str, str], Counter] = {}
 
@@ -146,12 +154,14 @@ class Metrics(Observer):
         for flow in (*self._flows, _OTHERS) if self._flows else ():
             for outcome in _OUTCOMES_OF_FLOWS:
                 self._flow_items.labels(flow, outcome)
+            self._flow_items_ok[flow] = self._flow_items.labels(flow, "ok")
         reasons = {error.retry_reason for error in errors if issubclass(error, UpstreamError)} - {None}
         for reason in ("stale", *filter(None, reasons)):
             self._retries.labels(reason)
         results = {"ok", "Rejected", *(error.error_type for error in errors if issubclass(error, UpstreamError))}
         for upstream in upstreams:
             self._ejections.labels(upstream)
+            self.limits.expect(upstream)
             self._up.labels(upstream).set(0)
             for result in results:
                 self._call_children[upstream, result] = self._upstream_calls.labels(upstream, result)
@@ -173,9 +183,10 @@ class Metrics(Observer):
                 delays[is_bulk].append(delay)
             self._queue_delay.observe_all(delays[False])
             self._bulk_queue_delay.observe_all(delays[True])
-        self.refresh()
+        self._refresh_queue()
 
     def on_call(self, report: CallReport) -> None:
+        self._made += 1
         self._upstream_latency.observe(report.latency)
         result = _upstream_result(report.error)
         child = self._call_children.get((report.upstream, result))
@@ -197,18 +208,29 @@ class Metrics(Observer):
     def on_ejection(self, upstream: str) -> None:
         self._ejections.labels(upstream).inc()
 
+    def on_look(self, upstream: str) -> None:  # noqa: ARG002
+        self.refresh()
+
     def on_thread_death(self) -> None:
         self._thread_deaths.inc()
 
     def on_request(self, report: RequestReport) -> None:
-        is_bulk, flow, _ = report.rank
-        if report.outcome == "ok":
-            (self._bulk_items_ok if is_bulk else self._items_ok).inc(report.items)
+        _, items, outcome, (is_bulk, flow, _) = report
+        if outcome == "ok":
+            self._answered += 1
+            (self._bulk_items_ok if is_bulk else self._items_ok).inc(items)
         else:
-            self._items.labels(report.outcome, _CLASSES[is_bulk]).inc(report.items)
+            self._items.labels(outcome, _CLASSES[is_bulk]).inc(items)
         if self._flows:
-            name = _OTHERS if flow is None or flow.name not in self._flows else flow.name
-            self._flow_items.labels(name, report.outcome).inc(report.items)
+            self._count_of_flow(_OTHERS if flow is None else flow.name, outcome, items)
+
+    def _count_of_flow(self, name: str, outcome: str, items: int) -> None:
+        if name not in self._flows:
+            name = _OTHERS
+        if outcome == "ok":
+            self._flow_items_ok[name].inc(items)
+        else:
+            self._flow_items.labels(name, outcome).inc(items)
 
     # ---- what the service measures --------------------------------------------------------------
 
@@ -229,7 +251,15 @@ class Metrics(Observer):
         self._queue = queue
 
     def refresh(self) -> None:
-        """Bring the gauges up to date."""
+        """Bring up to date what is not counted as it happens."""
+        self._refresh_queue()
+        self.limits.refresh()
+        more = self._answered - self._made - self._told_saved
+        if more > 0:
+            self._told_saved += more
+            self._saved.inc(more)
+
+    def _refresh_queue(self) -> None:
         if self._queue is not None:
             self._queue_depth.set(self._queue.queued_items)
             self._calls.set(self._queue.calls)

@@ -55,10 +55,10 @@ class Edge:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.client.post(path, data=data, content_type="application/json", headers=headers)
 
-    def in_background(self, body: object) -> Callable[[], TestResponse]:
+    def in_background(self, body: object, headers: dict[str, str] | None = None) -> Callable[[], TestResponse]:
         """Post from another thread; the function returned waits for the answer."""
         answers: list[TestResponse] = []
-        thread = threading.Thread(target=lambda: answers.append(self.post(body)), daemon=True)
+        thread = threading.Thread(target=lambda: answers.append(self.post(body, headers)), daemon=True)
         thread.start()
 
         def answer() -> TestResponse:

@@ -23,6 +23,8 @@ _SERVED = (
     "protocol; for embeddings also POST /v1/embeddings, POST /embed, POST /api/embed and POST /v2/embed"
 )
 
+#: What stands behind a model's name in a path that asks it for something, by POST.
+VERBS = (":predict", ":explain")
 #: Where the paths of version 2 begin; other paths below ``/v2/`` may be Cohere's.
 _VERSION_2 = ("/v2/models", "/v2/health", "/v2/repository")
 
@@ -45,7 +47,7 @@ class KServeApi:
     """KServe's form of an error, with 400 for what is wrong with a body."""
 
     prefixes: tuple[str, ...] = ("/v2",)
-    suffixes: tuple[str, ...] = (":predict", ":explain")
+    suffixes: tuple[str, ...] = VERBS
 
     def status(self, error: ProxyError) -> int:
         return 400 if error.status == 422 else error.status
@@ -79,6 +81,11 @@ def not_found(path: str) -> str | None:
     if path.endswith(":explain"):
         return f"{shown} is not served: explanations are unknown here. {_SERVED}"
     return f"{shown} is not served. {_SERVED}" if path.startswith("/v2/") else None
+
+
+def no_model(path: str) -> str:
+    """Return what is said of a GET of a path that has one of ``VERBS`` behind a model's name."""
+    return not_found(path) or f"{plain_text(path)} is not served by GET. {_SERVED}"
 
 
 def _items(instances: list[Any]) -> list[Item]:

@@ -10,18 +10,17 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, missing, valid
 
 from api.apis.fields import PLAIN, Inputs, ModelName, StrictInteger, Text, further
 from api.apis.query import Body, Bounds, Query, Route
+from api.apis.texts import tokens
 from api.apis.wrong_fields import WrongFieldsError
 from batching.errors import UpstreamProtocolError
 from batching.key import BatchKey, Options, Task
 from formats.floats import as_base64, as_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from batching.call import Call, Item
+    from batching.call import Call
 
-#: Bytes of a text that count as one token where the upstream counts none.
-BYTES_PER_TOKEN = 4
 #: In which the SDKs for Python and Java tell how many seconds they wait.
 DEADLINE_HEADERS = (("HTTP_X_STAINLESS_READ_TIMEOUT", 1.0), ("HTTP_X_STAINLESS_TIMEOUT", 1.0))
 
@@ -54,6 +53,9 @@ class EmbeddingsSchema(Schema):
     )
     #: Names the end user for the provider's monitoring of abuse, and changes no vector.
     user = fields.Raw(allow_none=True)
+    #: The price at which OpenAI computes it: ``flex`` waits for capacity that is left, which is what bulk does here. It
+    #: changes no vector.
+    service_tier = Text(allow_none=True)
 
 
 #: Those that are looked at; the order is that in which an error names them.
@@ -72,7 +74,8 @@ def read(body: Body, bounds: Bounds, deployment: str | None = None) -> Query:
     has_token_ids = any(item[0] == _OPENING for item in items) if is_list else items[0][0] == _OPENING
     form = as_base64 if members.get("encoding_format") == "base64" else as_numbers
     named = bounds.model or model or ""
-    return Query(_key(body, model, members.get("dimensions")), items, partial(_answer, form, named), has_token_ids)
+    key = _key(body, model, members.get("dimensions"))
+    return Query(key, items, partial(_answer, form, named), has_token_ids, members.get("service_tier") == "flex")
 
 
 def _checked(body: Body, most: int) -> dict[str, Any]:
@@ -114,27 +117,13 @@ def _answer(form: Callable[[bytes], bytes], model: str, call: Call) -> bytes:
         raise UpstreamProtocolError(
             f"the upstream answered a vector that cannot be told as asked: {problem}"
         ) from problem
-    tokens = estimated_tokens(call.items) if call.tokens is None else call.tokens
+    count = tokens(call)
     return b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}' % (
         b",".join(vectors),
         _to_json(model),
-        tokens,
-        tokens,
+        count,
+        count,
     )
-
-
-def estimated_tokens(items: Sequence[Item]) -> int:
-    """Return about how many tokens these items are: the ids of a list, and a text's bytes by ``BYTES_PER_TOKEN``.
-
-    Each text counts by itself, rounded up.
-    """
-    tokens = 0
-    for item in items:
-        if item[0] == _OPENING:
-            tokens += item.count(b",") + 1
-        else:
-            tokens += -(-(len(item) - 2) // BYTES_PER_TOKEN)  # without its quotes
-    return tokens
 
 
 #: Azure's have the version of its API in the query, which changes nothing here.

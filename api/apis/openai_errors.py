@@ -51,9 +51,17 @@ class OpenAiApi:
             "message": plain_text(error.message),
             "type": _TYPES.get(status, fallback),
             "param": _param(error),
-            "code": "model_not_found" if _is_about_a_model(error) else _CODES.get(status),
+            "code": _code(error, status),
         }
         return msgspec.json.encode({"error": told})
+
+
+def _code(error: ProxyError, status: int) -> str | None:
+    if _is_about_a_model(error):
+        return "model_not_found"
+    if status == 429 and error.is_final:
+        return "insufficient_quota"
+    return _CODES.get(status)
 
 
 def _is_about_a_model(error: ProxyError) -> bool:

@@ -29,6 +29,8 @@ class Query(NamedTuple):
     answer: Callable[[Call], bytes]
     #: Whether some of the inputs are token ids, which only the client's own vocabulary gives a meaning.
     has_token_ids: bool = False
+    #: Whether the body says that the request may wait for cheaper capacity.
+    asks_for_bulk: bool = False
 
 
 class Forward(NamedTuple):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING
 
 from api.apis import tei, tei_predict, tei_rerank, tei_root, tei_texts
 from api.apis.query import Route
+from api.apis.wrong_fields import WrongFieldsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from marshmallow import Schema
 
-    from api.apis.query import Forward, Query
+    from api.apis.query import Body, Bounds, Forward, Query
+
+    Read = Callable[[Body, Bounds], Query | Forward]
 
 _LONG_TEXTS = frozenset({"inputs", "query", "texts"})
 
@@ -22,10 +26,21 @@ def _unprocessable(names: Container[str]) -> int:  # noqa: ARG001
     return 422
 
 
-def _route(
-    path: str, read: Callable[..., Query | Forward], schema: type[Schema], long_members: frozenset[str]
-) -> Route:
-    return Route(path, read, schema, _unprocessable, long_members, no_object_status=422)
+def _refusing(read: Read) -> Read:
+    """Return the same reader, which tells in TEI's statuses and words what is found wrong behind the schema, too."""
+
+    @wraps(read)
+    def reader(body: Body, bounds: Bounds) -> Query | Forward:
+        try:
+            return read(body, bounds)
+        except WrongFieldsError as problem:
+            raise tei.refusal(problem) from problem.__cause__
+
+    return reader
+
+
+def _route(path: str, read: Read, schema: type[Schema], long_members: frozenset[str]) -> Route:
+    return Route(path, _refusing(read), schema, _unprocessable, long_members, no_object_status=422)
 
 
 ROUTES: Sequence[Route] = (

@@ -10,6 +10,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from api.apis.table import APIS, ROUTES, api_of
+from api.documents.headers import PARAMETERS
 from api.documents.operations import OPERATIONS, SAMPLES, SERVICE, SHOWN_WITH_LIBRARY, Operation
 from api.documents.shapes import teach
 from api.error_forms import RequestError
@@ -27,8 +28,10 @@ gives every client its own result.
 
 Each route shows how `curl` asks it, and each API how its own library does.
 
-Headers of each answer tell how it came about: `X-Request-Id`, `X-Batch-Size`, `X-Batch-Reason`, and the milliseconds
-`X-Queue-Time`, `X-Inference-Time` and `X-Total-Time`. A client may shorten its deadline by `X-Request-Timeout-Ms`.
+Headers of each answer tell how it came about: `X-Request-Id`, `X-Batch-Size`, `X-Batch-Reason`, `X-Batch-Class`
+(interactive or bulk), `X-Batch-Shared` (true where an equal input of another request was computed for it), and the
+milliseconds `X-Queue-Time`, `X-Inference-Time` and `X-Total-Time`. A client may shorten its deadline by
+`X-Request-Timeout-Ms`.
 """
 
 #: What each status of a route that is asked by POST means. Those of 400 and more have the form of the route's API.
@@ -43,7 +46,8 @@ STATUSES: Mapping[int, str] = {
     415: "The body is no JSON by its Content-Type, or it is compressed.",
     422: "The body is JSON and asks for what cannot be; the error names the member.",
     424: "The upstream's model failed on the input.",
-    429: "As many requests are under way as are allowed; Retry-After says when to come again.",
+    429: "As many requests are under way as are allowed, or as the client's own cap allows, which x-ratelimit-limit-"
+    "requests tells then; Retry-After says when to come again.",
     431: "The headers are too large.",
     500: "An unexpected error; it is in the service's log.",
     502: "The upstream failed.",
@@ -75,12 +79,16 @@ def document(version: str, routes: Iterable[Route] = ROUTES) -> Shape:
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     for name in ("api-key", "x-api-key"):
         spec.components.security_scheme(name, {"type": "apiKey", "in": "header", "name": name})
+    for component, (name, words, shape) in PARAMETERS.items():
+        told = {"name": name, "description": words, "schema": shape}
+        spec.components.parameter(component, "header", told)
     for api in APIS:
         spec.components.schema(_error_name(api), error_shape(api))
     for route in routes:
         _add(spec, route, OPERATIONS[route.path])
     for path, operation in _told().items():
         spec.path(path, operations={"get": operation})
+    spec.path("/api/show", operations={"post": _show()})
     return spec.to_dict()
 
 
@@ -97,6 +105,7 @@ def _add(spec: APISpec, route: Route, told: Operation) -> None:
         "summary": told.summary,
         "description": _text(route.path, told),
         "operationId": _identifier(route.path),
+        "parameters": [*PARAMETERS],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": route.schema, "example": told.example}},
@@ -165,7 +174,7 @@ def _told() -> dict[str, Shape]:
         "/info": _get("The model and the limits, as TEI tells them", json_object, "/info", 401, 503),
         "/v1/models": _get("The models", json_object, "/v1/models", 401),
         "/v1/models/{name}": {
-            **_get("One model", json_object, "/v1/models/x", 401, 404),
+            **_one_model(),
             "parameters": [
                 {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
             ],
@@ -173,6 +182,23 @@ def _told() -> dict[str, Shape]:
         "/api/tags": _get("The models, as Ollama tells them", json_object, "/api/tags", 401),
         "/api/version": _get("A version of Ollama whose API this is", json_object, "/api/version", 401),
     }
+
+
+def _one_model() -> Shape:
+    """Return the operation whose 404 has KServe's form where the path asks a model for something."""
+    told = _get("One model", {"type": "object"}, "/v1/models/x", 401, 404)
+    forms = [_error_reference("/v1/models/x"), _error_reference("/v1/models/x:predict")]
+    told["responses"]["404"]["content"] = {"application/json": {"schema": {"anyOf": forms}}}
+    return told
+
+
+def _show() -> Shape:
+    """Return the one operation of these that has a body."""
+    name: Shape = {"type": "string", "minLength": 1}
+    body: Shape = {"type": "object", "required": ["model"], "properties": {"model": name}}
+    content = {"application/json": {"schema": body, "example": {"model": "any"}}}
+    told = _get("One model, as Ollama tells it", {"type": "object"}, "/api/show", 400, 401, 404, 408, 411, 413, 415)
+    return {**told, "requestBody": {"required": True, "content": content}}
 
 
 def _get(summary: str, answer: Shape | None, path: str, *statuses: int) -> Shape:

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from api.cors_headers import CorsHeaders
+from api.cors_headers import PREFLIGHT, CorsHeaders
+from api.forward import PASSED_ON
 
 ONE, OTHER = "https://app.example.com", "http://localhost:5173"
 
@@ -24,7 +25,19 @@ def test_a_star_lets_every_page_read(origins: list[str], origin: str | None) -> 
 def test_a_listed_origin_is_named(origin: str) -> None:
     pairs = dict(CorsHeaders([ONE, OTHER]).of(origin))
     assert (pairs["Access-Control-Allow-Origin"], pairs["Vary"]) == (origin, "Origin")
-    assert {"X-Batch-Size", "X-Request-Id", "Retry-After"} <= set(pairs["Access-Control-Expose-Headers"].split(", "))
+    told = set(pairs["Access-Control-Expose-Headers"].split(", "))
+    assert {"X-Batch-Size", "X-Batch-Class", "X-Batch-Shared", "X-Request-Id", "Retry-After"} <= told
+
+
+def test_a_page_may_read_when_to_come_again_and_what_it_cost() -> None:
+    exposed = dict(CorsHeaders(["*"]).of(ONE))["Access-Control-Expose-Headers"].split(", ")
+    assert {"Retry-After-Ms", "X-Should-Retry"} <= set(exposed)
+    assert {name.title() for name in PASSED_ON} <= set(exposed)
+
+
+def test_a_page_may_send_the_headers_that_rank_a_request() -> None:
+    allowed = dict(PREFLIGHT)["Access-Control-Allow-Headers"].split(", ")
+    assert {"X-Priority", "X-Max-Wait-Ms", "X-Fairness-Id", "X-Api-Key"} <= set(allowed)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whoever notices a failure, the client reads the same JSON, and the request has an identity."""
+"""Wherever a failure is noticed, the client reads the same JSON, and the request has an identity."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from batching.errors import (
     UpstreamUnavailable,
 )
 from tests.conftest import Edge, refused
+from upstream.busy import QuotaExhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +172,7 @@ def test_every_request_gets_an_identity_of_its_own(edge: Edge) -> None:
 def test_two_apps_need_not_agree_on_anything(edge_with: Callable[..., AbstractContextManager[Edge]]) -> None:
     with edge_with() as one, edge_with() as other:
         assert one.post({"input": "a"}).status_code == other.post({"input": "a"}).status_code == 200
-        assert one.scrape()['autobatch_items_total{outcome="ok"}'] == 1
+        assert one.scrape()['autobatch_items_total{class="interactive",outcome="ok"}'] == 1
 
 
 # What OpenAI's SDKs obey
@@ -200,6 +201,7 @@ def test_a_refusal_for_now_says_in_both_ways_when_to_come_again(
         (UpstreamTimeout("late"), True),
         (UpstreamFailed("it throws on this"), True),
         (UpstreamMisconfigured("404"), True),
+        (QuotaExhausted("You exceeded your current quota", pause=None), True),
         (UpstreamUnavailable("down", retry_after=1), False),
         (UpstreamError("500"), False),
         (Overloaded("full", retry_after=1), False),

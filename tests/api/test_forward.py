@@ -200,6 +200,24 @@ def test_the_deadline_and_what_tells_of_the_client_hold_for_the_passage() -> Non
 # What fails before an answer
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [(b'{"error":"no room"}',), (b' {\n "error" : {"message":"no room"}}',), (b"{", b'"err', b'or":"no room"', b"}")],
+)
+def test_an_error_that_has_status_200_is_an_error(pieces: tuple[bytes, ...]) -> None:
+    bench = Bench(answer(*pieces))
+    with pytest.raises(UpstreamProtocolError, match="the upstream answered 200 with an error: no room"):
+        bench.carry_out()
+    assert (bench.is_idle, bench.outcomes) == (True, [UpstreamProtocolError.outcome])
+
+
+@pytest.mark.parametrize("pieces", [(b'{"errors":0}',), (b"{", b'"a":{"error":1}', b"}"), (b'["error"]',)])
+def test_any_other_object_is_passed_on(pieces: tuple[bytes, ...]) -> None:
+    bench = Bench(answer(*pieces))
+    assert b"".join(bench.serve(bench.carry_out())[0]) == b"".join(pieces)
+    assert bench.outcomes == ["ok"]
+
+
 def test_a_request_that_is_not_admitted_never_asks_for_a_place() -> None:
     bench = Bench()
     bench.admission.is_full = True

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask, Response
 
 from api.apis.about import About
-from api.apis.openai_errors import OpenAiApi
+from api.apis.table import api_of
 from api.models import blueprint, model, model_list, serves
 from batching.errors import ProxyError
 
@@ -24,7 +24,7 @@ ALL = [TEI, OPENAI, KSERVE, About(api="plain")]
 def get(about: About, path: str) -> TestResponse:
     app = Flask(__name__)
     app.register_blueprint(blueprint(lambda: about))
-    api = OpenAiApi()
+    api = api_of(path)
     app.register_error_handler(
         ProxyError, lambda error: Response(api.error(error, "id"), api.status(error), mimetype="application/json")
     )
@@ -117,6 +117,23 @@ def test_an_unknown_model_is_openais_404(name: str) -> None:
 def test_an_unknown_model_of_a_kserve_upstream_is_kserves_404() -> None:
     response = get(KSERVE, "/v1/models/nope")
     assert (response.status_code, response.json) == (404, {"error": "Model with name nope does not exist."})
+
+
+@pytest.mark.parametrize("about", ALL)
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+def test_the_path_of_a_call_is_no_model_when_it_is_asked_by_get(about: About, verb: str) -> None:
+    response = get(about, f"/v1/models/minilm:{verb}")
+    assert response.status_code == 404
+    assert response.json is not None
+    assert list(response.json) == ["error"]
+    assert response.json["error"].startswith(f"/v1/models/minilm:{verb} is not served")
+    assert "POST /v1/models/NAME:predict" in response.json["error"]
+
+
+@pytest.mark.parametrize("name", ["all-minilm:latest", "odd:predict"])
+def test_a_name_with_a_colon_is_a_name_where_there_is_such_a_model(name: str) -> None:
+    response = get(About(api="openai", model=name, models=(name, "b")), f"/v1/models/{name}")
+    assert (response.status_code, response.json and response.json["id"]) == (200, name)
 
 
 def test_a_name_that_a_terminal_would_obey_is_told_in_plain_text() -> None:

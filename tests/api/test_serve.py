@@ -181,7 +181,7 @@ def test_vectors_that_an_upstream_packs_are_numbers_where_the_api_has_numbers(
 def test_base64_that_is_broken_is_the_upstreams_fault_and_counted(edge: Edge) -> None:
     edge.upstream.digits = {b'"a"': b'"AAA!"'}
     assert edge.post({"inputs": "a"}).status_code == 502
-    assert edge.scrape()['autobatch_items_total{outcome="error"}'] == 1
+    assert edge.scrape()['autobatch_items_total{class="interactive",outcome="error"}'] == 1
 
 
 # Limits

@@ -37,6 +37,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert settings.payload_limit == 16_000_000
     assert (settings.upstream_model, settings.upstream_extra, settings.upstream_ca_file) == ("", "", "")
     assert settings.api_key is None
+    assert (settings.bulk_from_items, settings.bulk_max_wait_ms, settings.bulk_latency_budget) == (64, 20_000, 60)
+    assert (settings.deduplicate, settings.trust_fairness_header, settings.api_keys_file) == ("on", "off", "")
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -44,8 +46,8 @@ def test_settings_cannot_be_changed() -> None:
         Settings().port = 1  # type: ignore[misc]
 
 
-def test_every_field_but_the_sources_is_declared_with_a_meaning() -> None:
-    names = [each.name for each in dataclasses.fields(Settings) if each.name != "sources"]
+def test_every_field_but_sources_and_clients_is_declared_with_a_meaning() -> None:
+    names = [each.name for each in dataclasses.fields(Settings) if each.name not in {"sources", "client_keys"}]
     assert names == [each.name for each in DECLARATIONS]
     assert all(each.meaning.endswith(".") for each in DECLARATIONS)
 
@@ -119,6 +121,24 @@ def test_without_an_upstream_the_embedded_server_is_used() -> None:
     assert not Settings(inference_url=("http://tei",)).embedded
 
 
+# What is on or off
+
+
+@pytest.mark.parametrize("name", ["deduplicate", "trust_fairness_header"])
+def test_a_switch_takes_the_words_and_the_booleans_of_toml(name: str) -> None:
+    for given, kept in [("on", "on"), ("OFF", "off"), (True, "on"), (False, "off"), ("True", "on"), ("false", "off")]:
+        assert loaded(**{name: given}) == {name: kept}
+    for wrong in ("yes", "", 1, None):
+        with pytest.raises(ValidationError):
+            loaded(**{name: wrong})
+
+
+def test_the_budget_of_bulk_is_a_factor_in_code() -> None:
+    settings = Settings(bulk_latency_budget=25, bulk_max_wait_ms=1500)
+    assert (settings.bulk_growth, settings.bulk_max_wait) == (1.25, 1.5)
+    assert Settings().bulk_growth == 1.6
+
+
 # What is said of an upstream
 
 
@@ -170,7 +190,7 @@ def test_other_places_are_refused(place: str) -> None:
 
 def test_a_file_of_certificates_is_kept_as_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = self_signed(tmp_path).with_suffix(".crt").name
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("config.fields.STARTED_IN", tmp_path)
     assert loaded(upstream_ca_file=name) == {"upstream_ca_file": str(tmp_path / name)}
     assert loaded(upstream_ca_file="") == {"upstream_ca_file": ""}
 

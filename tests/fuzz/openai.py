@@ -6,9 +6,10 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from api.apis.openai import estimated_tokens, read
+from api.apis.openai import read
 from api.apis.openai_errors import OpenAiApi
 from api.apis.query import Bounds
+from api.apis.texts import estimated_tokens
 from api.body import parse_object
 from api.error_forms import RequestError
 from batching import Call

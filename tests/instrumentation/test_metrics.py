@@ -150,21 +150,26 @@ def test_gauges_show_what_waits_and_what_is_upstream(edge: Edge) -> None:
     assert eventually(lambda: edge.scrape()["autobatch_in_flight_batches"] == 0)
 
 
+def texts(count: int) -> list[str]:
+    """Return so many texts, which no other request has."""
+    return [f"text {each} of {count}" for each in range(count)]
+
+
 def test_every_item_is_counted_once_under_its_outcome(
     edge_with: Callable[..., AbstractContextManager[Edge]],
 ) -> None:
     with edge_with(max_queued_items=10) as edge:
         edge.post({"inputs": ["a", "b"]})
         edge.upstream.failures = [UpstreamError("failed")]
-        edge.post({"inputs": ["a"] * 3})
+        edge.post({"inputs": texts(3)})
         edge.upstream.failures = [UpstreamRejected("no", status=422)]
-        edge.post({"inputs": ["a"] * 4})
-        edge.post({"inputs": ["a"] * 11})
+        edge.post({"inputs": texts(4)})
+        edge.post({"inputs": texts(11)})
         edge.upstream.gate.clear()
-        edge.post({"inputs": ["a"] * 6}, {"X-Request-Timeout-Ms": "20"})
+        edge.post({"inputs": texts(6)}, {"X-Request-Timeout-Ms": "20"})
         edge.upstream.gate.set()
         edge.service.batcher.stop(5)
-        edge.post({"inputs": ["a"] * 7})
+        edge.post({"inputs": texts(7)})
         assert items(edge) == {"ok": 2, "error": 3, "rejected": 4, "shed": 11, "timeout": 6, "shutdown": 7}
 
 

@@ -230,7 +230,7 @@ def test_an_upstream_that_was_down_from_the_start_is_found_when_it_comes(
         with upstream:
             eventually(lambda: service.get("/health/ready").status == 200)
             eventually(lambda: "max_batch_size 32 -> 4" in service.log)
-            assert service.embed(["a"] * 9).status == 200
+            assert service.embed([f"text {number}" for number in range(9)]).status == 200
             assert max(upstream.sizes) == 4
 
 

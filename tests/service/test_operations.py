@@ -36,7 +36,7 @@ def test_every_series_is_there_at_0_when_the_metrics_are_read_first(
     for series in (
         'autobatch_retries_total{reason="gateway"}',
         'autobatch_retries_total{reason="stale"}',
-        'autobatch_items_total{outcome="ok"}',
+        'autobatch_items_total{class="interactive",outcome="ok"}',
         f'autobatch_upstream_ejections_total{{upstream="{upstream.url}"}}',
         f'autobatch_upstream_calls_total{{result="ok",upstream="{upstream.url}"}}',
         'autobatch_http_request_duration_seconds_count{route="/embed",status="200"}',

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ITEMS_OK = 'autobatch_items_total{outcome="ok"}'
+ITEMS_OK = 'autobatch_items_total{class="interactive",outcome="ok"}'
 CALLS = "autobatch_calls_in_progress"
 
 

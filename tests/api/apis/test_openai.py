@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from api.apis.fields import MAX_OPTION_BYTES, MAX_TOKEN_ID, PLAIN
-from api.apis.openai import ROUTES, estimated_tokens, read
+from api.apis.openai import ROUTES, read
 from api.apis.openai_errors import OpenAiApi
 from api.apis.query import Bounds, Query
 from api.apis.wrong_fields import WrongFieldsError
@@ -171,6 +171,28 @@ def test_what_may_change_a_vector_joins_the_key(members: dict[str, object], expe
     assert key(**members) == expected
 
 
+@pytest.mark.parametrize(
+    ("tier", "asks_for_bulk"),
+    [
+        ("flex", True),
+        ("auto", False),
+        ("default", False),
+        ("priority", False),
+        ("Flex", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_only_the_flexible_tier_asks_for_bulk_and_no_tier_joins_the_key(tier: object, asks_for_bulk: bool) -> None:
+    query = read({"input": "a", "service_tier": tier}, BOUNDS)
+    assert query.asks_for_bulk is asks_for_bulk
+    assert query.key == BatchKey(Task.EMBED)
+
+
+def test_a_body_without_a_tier_asks_for_nothing() -> None:
+    assert not read({"input": "a"}, BOUNDS).asks_for_bulk
+
+
 def test_members_that_the_api_does_not_know_are_one_key_in_any_order() -> None:
     assert key(x={"a": 1, "b": 2}, y=1) == key(y=1, x={"b": 2, "a": 1})
     assert len({key(x=value) for value in (0, 1, "1", True, None, [1], "")}) == 7
@@ -189,6 +211,7 @@ def test_members_that_the_api_does_not_know_are_one_key_in_any_order() -> None:
         ({"dimensions": "64"}, "dimensions", "dimensions: must be an integer"),
         ({"dimensions": 64.0}, "dimensions", "dimensions: must be an integer"),
         ({"dimensions": True}, "dimensions", "dimensions: must be an integer"),
+        ({"service_tier": 1}, "service_tier", "service_tier: must be a text"),
         ({"model": 1}, "model", "model: must be a text"),
         ({"model": ["m"]}, "model", "model: must be a text"),
         ({"model": "m\ud800"}, "model", "model: holds half of a surrogate pair, which is not a character"),
@@ -329,24 +352,6 @@ def test_usage_is_what_the_upstream_counted_for_this_call(tokens: int) -> None:
 def test_usage_is_estimated_where_the_upstream_counts_no_tokens() -> None:
     usage = answer({"input": ["12345", [7, 8, 9]]}, b"[1]", b"[2]")["usage"]
     assert usage == {"prompt_tokens": 5, "total_tokens": 5}
-
-
-@pytest.mark.parametrize(
-    ("item", "tokens"),
-    [
-        (b'"a"', 1),
-        (b'"abcd"', 1),
-        (b'"abcde"', 2),
-        (b'" "', 1),
-        ('"üü"'.encode(), 1),
-        ('"üüü"'.encode(), 2),
-        (b"[5]", 1),
-        (b"[5,6,7]", 3),
-    ],
-)
-def test_a_text_is_estimated_by_its_bytes_and_token_ids_are_counted(item: bytes, tokens: int) -> None:
-    assert estimated_tokens([item]) == tokens
-    assert estimated_tokens([item, b'"a"']) == tokens + 1
 
 
 # Routes

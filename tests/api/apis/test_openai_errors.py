@@ -21,6 +21,7 @@ from batching.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
+from upstream.busy import QuotaExhausted
 
 API = OpenAiApi()
 
@@ -114,3 +115,13 @@ def test_errors_of_openais_paths_and_of_unknown_ones_below_them_are_openais(path
 def test_no_prefix_of_another_apis_embed_is_longer_for_embeddings() -> None:
     assert max(OpenAiApi.prefixes, key=len) == "/v1/embeddings"
     assert not "/embed".startswith(OpenAiApi.prefixes)
+
+
+def test_a_quota_that_is_used_up_has_openais_code_for_it() -> None:
+    error = QuotaExhausted("You exceeded your current quota", pause=None)
+    told = json.loads(OpenAiApi().error(error, "identity"))["error"]
+    assert (told["code"], told["type"], told["message"]) == (
+        "insufficient_quota",
+        "rate_limit_error",
+        "You exceeded your current quota",
+    )

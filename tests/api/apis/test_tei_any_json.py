@@ -94,3 +94,18 @@ def test_what_is_nested_too_deeply_is_refused_or_read_over(path: str) -> None:
     assert isinstance(asked, RequestError | Forward)
     for name in ("inputs", "query", "texts", "ids", "truncate", "parameters"):
         assert isinstance(read(ROUTES[path], {**body, name: deep}, Task.EMBED), RequestError | Forward)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        *((path, {"inputs": "a", "x": "\ud800"}) for path in ("/", "/invocations", "/embed", "/embed_all", "/predict")),
+        ("/rerank", {"query": "a", "texts": ["b"], "x": "\ud800"}),
+        ("/tokenize", {"inputs": "a", "prompt_name": "\ud800"}),
+        ("/similarity", {"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": {"x": "\ud800"}}),
+    ],
+)
+def test_half_of_a_surrogate_pair_in_an_option_is_400_on_every_route(path: str, body: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as caught:
+        ROUTES[path].read(body, BOUNDS)
+    assert caught.value.status == 400

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from marshmallow import Schema
 
-from api.apis.texts import Texts, check_count, load, quoted_base64, tokens, vectors
+from api.apis.texts import Texts, check_count, estimated_tokens, load, quoted_base64, tokens, vectors
 from api.apis.wrong_fields import WrongFieldsError
 from api.error_forms import RequestError
 from batching import BatchKey, Call, Task
@@ -91,3 +91,21 @@ def test_tokens_that_are_not_counted_are_estimated_by_the_bytes_of_each_text(tex
     item = f'"{text}"'.encode()
     assert tokens(call(item)) == expected
     assert tokens(call(item, item)) == 2 * expected
+
+
+@pytest.mark.parametrize(
+    ("item", "count"),
+    [
+        (b'"a"', 1),
+        (b'"abcd"', 1),
+        (b'"abcde"', 2),
+        (b'" "', 1),
+        ('"üü"'.encode(), 1),
+        ('"üüü"'.encode(), 2),
+        (b"[5]", 1),
+        (b"[5,6,7]", 3),
+    ],
+)
+def test_a_text_is_estimated_by_its_bytes_and_token_ids_are_counted(item: bytes, count: int) -> None:
+    assert estimated_tokens([item]) == count
+    assert estimated_tokens([item, b'"a"']) == count + 1

@@ -56,6 +56,18 @@ def test_it_is_valid_openapi_three_point_one(whole: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def test_every_route_is_told_to_take_the_headers_that_rank_a_request(whole: dict[str, Any], route: Any) -> None:
+    path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.path)
+    parameters = whole["components"]["parameters"]
+    told = [parameters[each["$ref"].rpartition("/")[2]] for each in whole["paths"][path]["post"]["parameters"]]
+    assert [(each["name"], each["in"]) for each in told] == [
+        ("X-Priority", "header"),
+        ("X-Max-Wait-Ms", "header"),
+        ("X-Fairness-Id", "header"),
+    ]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
 def test_every_route_is_told_of(whole: dict[str, Any], route: Any) -> None:
     path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.path)
     operation = whole["paths"][path]["post"]
