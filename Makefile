@@ -81,6 +81,12 @@ prove: $(VENV)/.bench ## measure what docs/reliability.md quotes (about an hour;
 	$(BIN)/python -m tests.endurance door
 	$(BIN)/python -m tests.endurance forward --plant
 	$(BIN)/python -m tests.endurance forward
+	$(BIN)/python -m tests.endurance classes
+	$(BIN)/python -m tests.endurance fairness
+	$(BIN)/python -m tests.endurance duplicates
+	$(BIN)/python -m tests.endurance governor
+	$(BIN)/python -m tests.endurance governor --replicas 3
+	$(BIN)/python -m tests.endurance governor --without
 	$(BIN)/python -m tests.endurance overload --fixed-ms 300 --per-item-ms 5 --deadline-ms 10000
 	$(BIN)/python -m tests.endurance slow
 	$(BIN)/python -m tests.endurance outages
