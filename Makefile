@@ -86,7 +86,7 @@ prove: $(VENV)/.bench ## measure what docs/reliability.md quotes (about an hour;
 	$(BIN)/python -m tests.endurance duplicates
 	$(BIN)/python -m tests.endurance governor
 	$(BIN)/python -m tests.endurance governor --replicas 3
-	$(BIN)/python -m tests.endurance governor --without
+	! $(BIN)/python -m tests.endurance governor --without
 	$(BIN)/python -m tests.endurance overload --fixed-ms 300 --per-item-ms 5 --deadline-ms 10000
 	$(BIN)/python -m tests.endurance slow
 	$(BIN)/python -m tests.endurance outages

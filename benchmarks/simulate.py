@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
+    from batching.timing.learning import CallCost
+
 MAX_BATCH = 32
 MAX_WAIT = 0.1
 #: Seconds between the proxy and the upstream, one way.
@@ -43,8 +45,13 @@ _ITEM = [b'"x"']
 _FOR_EVER = 1e9
 
 
-class _Over(Exception):
+class Over(Exception):
     """The simulated time is up."""
+
+
+def stop() -> None:
+    """End the simulation."""
+    raise Over
 
 
 class World:
@@ -149,6 +156,9 @@ class Outcome(NamedTuple):
 class SlotFree:
     """Send whatever waits whenever the queue's limit of batches in flight allows; learn nothing."""
 
+    servers: int | None = None
+    cost: CallCost | None = None
+
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:  # noqa: ARG002
         return FULL if lane.is_full else IDLE
 
@@ -170,20 +180,57 @@ class Threshold(SlotFree):
         return IDLE if lane.waiting >= self._levels[min(in_flight, len(self._levels) - 1)] else HOLD
 
 
+class Servers:
+    """The upstream: batches reach it over the network, wait in line, are worked on, and come back."""
+
+    def __init__(self, upstream: Upstream, world: World, seed: int, settle: Callable[[Batch], None]) -> None:
+        """``settle`` is called with each batch that is back."""
+        self._upstream = upstream
+        self._world = world
+        self._noise = random.Random(seed)
+        self._settle = settle
+        self._free = upstream.servers
+        self._line: deque[Batch] = deque()
+
+    def send(self, batch: Batch) -> None:
+        """Let a batch leave now."""
+        self._world.at(self._world.now() + NETWORK, self._reach, batch)
+
+    def _reach(self, batch: Batch) -> None:
+        self._line.append(batch)
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._free and self._line:
+            batches = [self._line.popleft()]
+            items = len(batches[0].items)
+            while self._line and items + len(self._line[0].items) <= self._upstream.rebatch:
+                batches.append(self._line.popleft())
+                items += len(batches[-1].items)
+            seconds = self._upstream.seconds(items)
+            if self._upstream.noise:
+                seconds *= self._noise.lognormvariate(0.0, self._upstream.noise)
+            self._free -= 1
+            self._world.at(self._world.now() + seconds, self._finish, batches)
+
+    def _finish(self, batches: list[Batch]) -> None:
+        self._free += 1
+        self._serve()
+        for batch in batches:
+            self._world.at(self._world.now() + NETWORK, self._settle, batch)
+
+
 class Simulation:
     """One scenario under one rule."""
 
     def __init__(self, scenario: Scenario, timing: Callable[[], Timing], in_flight: int, seed: int = 1) -> None:
         self._scenario = scenario
-        self._upstream = scenario.upstream
         self._world = World()
         limits = Limits(max_calls=10**9, max_queued_items=10**9, max_batch_bytes=10**9)
         capacity = Capacity(batches=in_flight, batch_size=MAX_BATCH)
         self._queue = BatchQueue(limits, capacity, timing, self._world)
         self._random = random.Random(seed)
-        self._noise = random.Random(seed + 1)
-        self._free = self._upstream.servers
-        self._line: deque[Batch] = deque()
+        self._servers = Servers(scenario.upstream, self._world, seed + 1, self._settle)
         self._done: list[tuple[float, float]] = []
         self._began: dict[Call, float] = {}
         self._sizes = 0
@@ -192,7 +239,7 @@ class Simulation:
     def run(self) -> Outcome:
         """Simulate to the end. The first two fifths of the answers, in which a rule learns, do not count."""
         world = self._world
-        world.at(self._scenario.seconds, self._stop)
+        world.at(self._scenario.seconds, stop)
         load = self._scenario.load
         if isinstance(load, Closed):
             for _ in range(load.clients):
@@ -203,13 +250,10 @@ class Simulation:
             while batch := self._queue.take():
                 self._sizes += len(batch.items)
                 self._batches += 1
-                world.at(world.now() + NETWORK, self._reach, batch)
-        except _Over:
+                self._servers.send(batch)
+        except Over:
             pass
         return self._outcome()
-
-    def _stop(self) -> None:
-        raise _Over
 
     def _outcome(self) -> Outcome:
         done = self._done
@@ -248,35 +292,10 @@ class Simulation:
         now = self._world.now()
         self._done.append((now, now - self._began.pop(call)))
         if len(self._done) >= self._scenario.items:
-            raise _Over
+            raise Over
         load = self._scenario.load
         if isinstance(load, Closed):
             self._world.at(now + load.think * (0.5 + self._random.random()), self._request)
-
-    # ---- upstream ----
-
-    def _reach(self, batch: Batch) -> None:
-        self._line.append(batch)
-        self._serve()
-
-    def _serve(self) -> None:
-        while self._free and self._line:
-            batches = [self._line.popleft()]
-            items = len(batches[0].items)
-            while self._line and items + len(self._line[0].items) <= self._upstream.rebatch:
-                batches.append(self._line.popleft())
-                items += len(batches[-1].items)
-            seconds = self._upstream.seconds(items)
-            if self._upstream.noise:
-                seconds *= self._noise.lognormvariate(0.0, self._upstream.noise)
-            self._free -= 1
-            self._world.at(self._world.now() + seconds, self._finish, batches)
-
-    def _finish(self, batches: list[Batch]) -> None:
-        self._free += 1
-        self._serve()
-        for batch in batches:
-            self._world.at(self._world.now() + NETWORK, self._settle, batch)
 
     def _settle(self, batch: Batch) -> None:
         for call in self._queue.settle(batch, Outcomes.results([b"[]"] * len(batch.items))):
@@ -519,14 +538,14 @@ def _line(axis: Any, name: str, x: list[Any], y: list[float]) -> None:
 _BEGIN, _END = "<!-- begin: python -m benchmarks.simulate -->", "<!-- end -->"
 
 
-def write_into(path: Path, text: str) -> None:
-    """Replace what stands between the two marks of a document. Raises ValueError where there are none."""
+def write_into(path: Path, text: str, mark: str = _BEGIN) -> None:
+    """Replace what stands between ``mark`` and the end mark of a document. Raises ValueError where there are none."""
     document = path.read_text()
-    before, begin, rest = document.partition(_BEGIN)
+    before, begin, rest = document.partition(mark)
     _, end, after = rest.partition(_END)
     if not (begin and end):
-        raise ValueError(f"{path} has no place for the tables: {_BEGIN} … {_END}")
-    path.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
+        raise ValueError(f"{path} has no place for the tables: {mark} … {_END}")
+    path.write_text(f"{before}{mark}\n\n{text}\n\n{_END}{after}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -21,6 +21,10 @@ PROOFS = (
     "busy",
     "door",
     "forward",
+    "governor",
+    "classes",
+    "fairness",
+    "duplicates",
 )
 
 

@@ -225,13 +225,18 @@ class Crowd:
         retries: bool = True,
         timed: bool = False,
         pause: float = 0.0,
+        think: float = 0.0,
     ) -> None:
-        """``pause``: seconds that a client waits after anything but a 200."""
+        """``pause``: seconds that a client waits after anything but a 200.
+
+        ``think``: seconds until it asks again, uniform within half of them either side.
+        """
         self.tally = Tally(timed=[] if timed else None)
         self._clients = [Client(port, self.tally, retries=retries) for _ in range(clients)]
         self._wish = wish
         self._numbers = itertools.count() if requests is None else iter(range(requests))
         self._pause = pause
+        self._think = think
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -255,6 +260,14 @@ class Crowd:
         self._stopping = True
         return await self.finish()
 
+    async def hang_up(self) -> None:
+        """Go away; the answers that are still owed do not come."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for client in self._clients:
+            client.close()
+
     async def _go_on(self, seed: int, client: Client) -> None:
         chance = random.Random(seed)
         for number in self._numbers:
@@ -263,6 +276,8 @@ class Crowd:
                 await asyncio.sleep(self._pause or 0.02)
             if self._stopping:
                 return
+            if self._think:
+                await asyncio.sleep(self._think * (0.5 + chance.random()))
 
 
 def one_text(chance: random.Random, number: int) -> Wish:
