@@ -23,6 +23,6 @@ class Limits:
     #: Seconds after which a bulk item comes before interactive ones.
     bulk_max_wait: float = NEVER
     #: The factor by which bulk items may lengthen a call that interactive ones wait for.
-    bulk_latency_budget: float = 1.6
+    bulk_latency_budget: float = 1.8
     #: Whether equal items in a batch, or in flight, are computed once.
     deduplicate: bool = False

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Batches in flight at most; a multiple of the servers.
 IN_FLIGHT = 4
 #: The default of the setting ``bulk_latency_budget``.
-BUDGET = 1.6
+BUDGET = 1.8
 #: Seconds at the begin of a measured period in which the queue learns, as a share of it.
 WARM = 0.3
 

@@ -159,6 +159,9 @@ class SlotFree:
     servers: int | None = None
     cost: CallCost | None = None
 
+    def wants_probe(self, size: int, now: float) -> bool:  # noqa: ARG002
+        return False
+
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:  # noqa: ARG002
         return FULL if lane.is_full else IDLE
 

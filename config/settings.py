@@ -118,7 +118,7 @@ class Settings(UpstreamSettings):
     )
     bulk_latency_budget: int = whole_number(
         _RANKS,
-        60,
+        80,
         (0, 10_000),
         "percent",
         "By how much an upstream call with interactive items may take longer so that bulk items fill it.",
@@ -258,7 +258,7 @@ class Settings(UpstreamSettings):
 
     @property
     def bulk_growth(self) -> float:
-        """`bulk_latency_budget` as a factor: 60 percent is 1.6."""
+        """`bulk_latency_budget` as a factor: 80 percent is 1.8."""
         return 1 + self.bulk_latency_budget / 100
 
     @property

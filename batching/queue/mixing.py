@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from batching.call import Part
 from batching.clock import NEVER
 from batching.queue.composition import Composer, Twins
-from batching.timing.classes import ABOUT, may_lead, places
+from batching.timing.classes import ABOUT, FLOOD, NONE_AGED, Aged, may_lead, places
 from batching.timing.rule import BULK, FULL, HOLD, MAX_WAIT, PROBE, Decision
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def _decide_bulk(lane: Lane, bulk: WaitingBulk, in_flight: int, now: float) -> D
             return BULK
         return Decision(due, BULK.reason)
     is_aged = bulk.aged_at <= now
+    if in_flight == servers and bulk.waiting >= most and lane.timing.wants_probe(most, now):
+        return PROBE
     if may_lead(in_flight, servers, is_about=is_about and not is_aged):
         return BULK
     # Once it has aged it may have the last server; behind another batch it would wait no less.
@@ -80,8 +82,10 @@ def make_up(lane: Lane, now: float, loss: Loss) -> Composition:
     if bulk is None or not bulk.calls:
         _compose(composer, lane, calls, bounds.items, loss)
         return composer.composition()
-    # Where bulk comes faster than it is served all of it is too old, and would keep all others out.
-    is_aged = bulk.led = bulk.aged_at <= now and not (bulk.led and lane.waiting)
+    aged = NONE_AGED
+    if bulk.aged_at <= now:  # the classes take turns to be first, for the first one may need all of the bytes
+        aged = Aged(bulk.aged(now, FLOOD * bounds.items), leads=not (bulk.led and lane.waiting))
+    bulk.led = aged.items > 0 and aged.leads
     shared_out = places(
         lane.waiting,
         bulk.waiting,
@@ -89,9 +93,9 @@ def make_up(lane: Lane, now: float, loss: Loss) -> Composition:
         lane.timing.cost,
         lane.limits.bulk_latency_budget,
         is_about=is_interactive_about(lane, now),
-        is_aged=is_aged,
+        aged=aged,
     )
-    if is_aged:
+    if bulk.led:
         _compose(composer, bulk, bulk.calls, shared_out.bulk, loss)
         _compose(composer, lane, calls, bounds.items - composer.count, loss)
     else:

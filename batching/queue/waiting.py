@@ -188,6 +188,19 @@ class WaitingBulk(Waiting):
         self._have_own_limits |= part.call.rank.max_wait is not None
         self.aged_at = min(self.aged_at, self._age_of(part.call))
 
+    def aged(self, now: float, most: int) -> int:
+        """Return how many items have waited as long as they may; more than ``most`` are not counted further."""
+        count = 0
+        if self.aged_at <= now:
+            for call in self.calls:
+                if not call.done and self._age_of(call) <= now:
+                    count += call.waiting
+                elif not self._have_own_limits and not call.done:
+                    break
+                if count > most:
+                    break
+        return count
+
     def remove(self, parts: Sequence[Part], size: int) -> None:
         if self.twins is not None:
             for call, start, stop, _ in parts:

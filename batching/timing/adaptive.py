@@ -72,6 +72,10 @@ class AdaptiveTiming:
         """How long a call takes."""
         return self._learned.cost
 
+    def wants_probe(self, size: int, now: float) -> bool:
+        """Whether a call of ``size`` items should be sent beside another, and would overlap it for long enough."""
+        return self._learned.parallelism.wants_probe and now - self._last_sent < 0.5 * self._learned.cost.of(size)
+
     # ---- decisions ------------------------------------------------------------------------------
 
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:

@@ -69,6 +69,10 @@ class Timing(Protocol):
         """How long a call takes; None where that is not learned."""
         ...
 
+    def wants_probe(self, size: int, now: float) -> bool:
+        """Whether a call of ``size`` items should be sent beside another, to learn how many the upstream works on."""
+        ...
+
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:
         """Return when the waiting items are due, and why; ``in_flight`` counts batches, those of other lanes too."""
         ...
@@ -101,6 +105,10 @@ class FixedTiming:
 
     def __init__(self, max_wait: float) -> None:
         self._max_wait = max_wait
+
+    def wants_probe(self, size: int, now: float) -> bool:  # noqa: ARG002
+        """Nothing is learned."""
+        return False
 
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:  # noqa: ARG002
         if lane.is_full:

@@ -37,7 +37,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert settings.payload_limit == 16_000_000
     assert (settings.upstream_model, settings.upstream_extra, settings.upstream_ca_file) == ("", "", "")
     assert settings.api_key is None
-    assert (settings.bulk_from_items, settings.bulk_max_wait_ms, settings.bulk_latency_budget) == (64, 20_000, 60)
+    assert (settings.bulk_from_items, settings.bulk_max_wait_ms, settings.bulk_latency_budget) == (64, 20_000, 80)
     assert (settings.deduplicate, settings.trust_fairness_header, settings.api_keys_file) == ("on", "off", "")
 
 
@@ -136,7 +136,7 @@ def test_a_switch_takes_the_words_and_the_booleans_of_toml(name: str) -> None:
 def test_the_budget_of_bulk_is_a_factor_in_code() -> None:
     settings = Settings(bulk_latency_budget=25, bulk_max_wait_ms=1500)
     assert (settings.bulk_growth, settings.bulk_max_wait) == (1.25, 1.5)
-    assert Settings().bulk_growth == 1.6
+    assert Settings().bulk_growth == 1.8
 
 
 # What is said of an upstream

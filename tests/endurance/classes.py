@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--flood", type=int, default=10, help=f"bulk requests of {BULK} texts at once")
     parser.add_argument("--fixed-ms", type=float, default=20.0)
     parser.add_argument("--per-item-ms", type=float, default=0.5)
-    parser.add_argument("--budget", type=int, default=60, help="percent by which bulk may lengthen a call")
+    parser.add_argument("--budget", type=int, default=80, help="percent by which bulk may lengthen a call")
     options = parser.parse_args(argv)
     outcomes: Counter[str] = Counter()
     settings = {"max_queued_items": 2 * options.flood * BULK, "bulk_latency_budget": options.budget}

@@ -12,7 +12,7 @@ from batching.queue.lanes import Lane
 from batching.queue.mixing import decide, is_interactive_about, make_up
 from batching.rank import Flow, Rank
 from batching.timing.classes import ABOUT
-from batching.timing.rule import BULK, FULL, MAX_WAIT, PROBE, Decision
+from batching.timing.rule import BULK, FULL, HOLD, MAX_WAIT, PROBE, Decision
 from tests.support.fakes import KEY, capacity_of, items_of, limits_of
 
 if TYPE_CHECKING:
@@ -29,17 +29,21 @@ class Rule(FixedTiming):
         super().__init__(MAX_HELD)
         self.servers = servers
         self.answer: Decision | None = None
+        self.is_curious = False
+
+    def wants_probe(self, size: int, now: float) -> bool:
+        return self.is_curious
 
     def decide(self, lane: LaneState, in_flight: int, now: float) -> Decision:
         return self.answer or super().decide(lane, in_flight, now)
 
 
-def lane_of(rule: Rule) -> Lane:
+def lane_of(rule: Rule, max_batch_size: int = MOST) -> Lane:
     return Lane(
         KEY,
         rule,
         limits_of(bulk_max_wait=BULK_WAIT, max_wait=MAX_HELD),
-        capacity_of(max_batch_size=MOST),
+        capacity_of(max_batch_size=max_batch_size),
     )
 
 
@@ -127,6 +131,18 @@ def test_bulk_leaves_one_of_several_servers_to_interactive_items() -> None:
     assert decide(lane, 2, ABOUT) is FULL  # none has come for a while
 
 
+def test_a_whole_batch_of_bulk_is_the_probe_that_shows_whether_there_is_one_more_server() -> None:
+    lane = lane_of(rule := Rule(servers=2))
+    lane.seen.at = 0.0
+    rule.is_curious = True
+    enter(lane, MOST - 1, is_bulk=True)
+    assert decide(lane, 2, 0.5) is HOLD
+    enter(lane, is_bulk=True)
+    assert decide(lane, 2, 0.5) is PROBE
+    assert decide(lane, 3, 0.5) is HOLD
+    assert decide(lane, 1, 0.5) == Decision(BULK_WAIT, BULK.reason)
+
+
 def test_bulk_that_has_aged_may_have_the_last_server_but_queues_behind_no_other_batch() -> None:
     lane = lane_of(Rule(servers=2))
     enter(lane, at=BULK_WAIT)  # an interactive one, held for a fuller batch
@@ -164,11 +180,18 @@ def test_bulk_that_has_aged_comes_first(lane: Lane) -> None:
     assert taken(lane, BULK_WAIT) == (MOST - 3, 3)
 
 
-def test_batches_of_aged_bulk_and_of_interactive_items_take_turns(lane: Lane) -> None:
+def test_aged_bulk_has_half_of_the_places_where_interactive_items_wait(lane: Lane) -> None:
     """A flood of bulk that comes faster than it is served has aged all the time."""
     enter(lane, 100, is_bulk=True)
     enter(lane, 100)
-    assert [taken(lane, BULK_WAIT) for _ in range(4)] == [(0, 8), (7, 1), (0, 8), (7, 1)]
+    assert [taken(lane, BULK_WAIT) for _ in range(3)] == [(4, 4)] * 3
+
+
+def test_aged_bulk_and_interactive_items_take_turns_where_one_of_them_fills_a_batch() -> None:
+    lane = lane_of(Rule(), max_batch_size=1)
+    enter(lane, 100, is_bulk=True)
+    enter(lane, 100)
+    assert [taken(lane, BULK_WAIT) for _ in range(4)] == [(0, 1), (1, 0)] * 2
 
 
 def test_aged_bulk_takes_no_turns_where_no_interactive_item_waits(lane: Lane) -> None:

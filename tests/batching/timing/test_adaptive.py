@@ -113,6 +113,15 @@ def test_two_calls_cost_what_their_own_sizes_cost(gap: float, reason: str) -> No
     assert decided(learned, 1, 7, 1, 0.0).reason == reason
 
 
+@pytest.mark.parametrize(("until_probe", "now", "expected"), [(1, 101.999, True), (1, 102.0, False), (2, 101.0, False)])
+def test_a_batch_of_bulk_may_be_the_probe(until_probe: int, now: float, *, expected: bool) -> None:
+    learned = Learned(1.0, cost=cost_of((1, 4.0)), parallelism=parallel(until_probe=until_probe))
+    lane = FakeLane(timing := AdaptiveTiming(MAX_BATCH, WAIT, learned=learned))
+    lane.arrive(100.0)
+    lane.send(100.0)
+    assert timing.wants_probe(1, now) is expected
+
+
 @pytest.mark.parametrize(
     ("until_probe", "now", "decision"),
     [
