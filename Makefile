@@ -59,8 +59,9 @@ bench-peers: $(VENV)/.bench ## the same beside mosec and BentoML, each installed
 	$(BIN)/python -m benchmarks.load compare --clients 1,4,16,64 --fixed-ms 20 --per-item-ms 0.5 --peers mosec,bentoml $(APART)
 
 .PHONY: simulate
-simulate: $(VENV)/.bench ## write the table and picture of docs/timing.md anew
+simulate: $(VENV)/.bench ## write the tables and pictures of docs/timing.md and docs/fairness.md anew
 	$(BIN)/python -m benchmarks.simulate --png docs/timing.png --write docs/timing.md
+	$(BIN)/python -m benchmarks.simulate_classes --png docs/fairness.png --write docs/fairness.md
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from outside, a minute for each target
