@@ -265,6 +265,10 @@ class Batch:
         self.shared.append(Shared(part, at))
         self.deadline = max(self.deadline, part.call.deadline)
 
+    def share_equal(self, part: Part) -> None:
+        """Let one item of a call have what becomes of the item of this batch that is equal to it."""
+        self.share(part, self.items.index(part.call.items[part.start]))
+
     def call_at(self, position: int) -> Call:
         """Return the call whose item stands at this position."""
         for call, start, stop, _ in self.parts:

@@ -76,8 +76,9 @@ class Admission:
             return True
         return waiting > 0 and waiting + count > BULK_SHARE * limits.max_queued_items
 
-    def ended(self, call: Call) -> None:
-        """Count out a call that has ended."""
+    def end(self, call: Call) -> None:
+        """Count out a call that has all its results, or an error."""
+        call.done = True
         self.calls -= 1
         if (flow := call.rank.flow) is not None:
             flow.calls -= 1

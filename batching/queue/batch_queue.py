@@ -101,26 +101,21 @@ class BatchQueue:
             call.arrived = now = self._clock.now()
             self._admission.admit(call, now)
             lane = self._lanes.open(call.key)
-            if lane.in_flight and self._join(lane, call):
-                return
-            if call.rank is ORDINARY:  # what `enter` does with such a call, on the way of every request
+            if (in_flight := lane.in_flight) is not None and in_flight.has_any(call.items):
+                self._admission.queued_items -= join(call, in_flight)
+                if call.is_emptied:
+                    self._lanes.close_if_empty(lane)
+                    return
+            rank = call.rank
+            if rank is ORDINARY:  # what `enter` does with such a call, on the way of every request
                 lane.append(call)
                 lane.seen.at = now
             else:
                 lane.enter(call)
-            if not call.rank.is_bulk:
+            if rank is ORDINARY or not rank.is_bulk:
                 lane.timing.arrived(lane, call.waiting if call.taken else len(call.items), now)
             if self._has_room(lane):
                 self._idle.alert(self._decide(lane, now).due)
-
-    def _join(self, lane: Lane, call: Call) -> bool:
-        """Let items that equal some in flight share their results; return whether none is left to wait."""
-        joined = join(call, lane.in_flight)
-        self._admission.queued_items -= joined
-        if not call.is_emptied:
-            return False
-        self._lanes.close_if_empty(lane)
-        return True
 
     def abandon(self, call: Call, error: ProxyError) -> bool:
         """End a call whose waiter gives up; its waiting items are never sent. False if it has ended already."""
@@ -255,7 +250,7 @@ class BatchQueue:
     def _has_room(self, lane: Lane) -> bool:
         """Whether the upstream has permits left for the lane's next batch; a batch alone is always let through."""
         in_flight, most = self._in_flight.items, self._capacity.items
-        if not in_flight or in_flight + lane.all_waiting <= most:  # nearly always
+        if not in_flight or in_flight + self._admission.queued_items <= most:  # nearly always
             return True
         return in_flight + (1 if lane.starts_with_suspect else min(lane.all_waiting, lane.most_items)) <= most
 
@@ -299,8 +294,8 @@ class BatchQueue:
             batch.add(part)
         for shared in composed.shared:
             batch.share(*shared)
-        for part, place in composed.joined:
-            place.batch.share(part, place.at)
+        for part, under_way in composed.joined:
+            under_way.share_equal(part)
         self._admission.queued_items -= take_out(lane, composed, batch)
         for call, error in composed.lost:
             self._endings.drop(call, error)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from batching.call import Part, Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from batching.call import Call, Item
+    from batching.call import Batch, Call, Item
     from batching.errors import ProxyError
-    from batching.queue.twins import InFlightItems, Place
     from batching.rank import Flow
 
 
@@ -36,33 +35,30 @@ class Composition(NamedTuple):
     taken: Sequence[Part] = ()
     #: Items equal to one of this batch, and those equal to one that is in flight already.
     shared: Sequence[Shared] = ()
-    joined: Sequence[tuple[Part, Place]] = ()
-
-
-class Twins:
-    """Finds items equal to one of the batch that is made up, or of a batch in flight."""
-
-    def __init__(self, in_flight: InFlightItems) -> None:
-        self.in_flight = in_flight
-        #: The position of each item in the batch.
-        self.seen: dict[Item, int] = {}
+    joined: Sequence[tuple[Part, Batch]] = ()
 
 
 class Composer:
     """Makes up one batch out of the calls of one class, and then perhaps of another."""
 
-    def __init__(self, size: int, padded: int, twins: Twins | None = None) -> None:
-        """``size`` and ``padded``: see ``Bounds``. ``twins``: None where equal items are computed each for itself."""
+    def __init__(self, size: int, padded: int, in_flight: Mapping[Item, Batch] | None = None) -> None:
+        """``size`` and ``padded``: see ``Bounds``. ``in_flight``: the batch of each item that is in flight.
+
+        ``in_flight`` is None where equal items are computed each for itself.
+        """
         self._most_size = size
         self._padded = padded
-        self._twins = twins
+        self._deduplicates = in_flight is not None
+        self._in_flight = in_flight or {}
+        #: The position of each item in the batch, where equal ones are to be found.
+        self._seen: dict[Item, int] = {}
         self._count = self._longest = 0
         self._size = 0
         self._parts: list[Part] = []
         self._lost: list[tuple[Call, ProxyError]] = []
         self._taken: list[Part] = []
         self._shared: list[Shared] = []
-        self._joined: list[tuple[Part, Place]] = []
+        self._joined: list[tuple[Part, Batch]] = []
         self._is_suspect = False
 
     def take(
@@ -124,82 +120,62 @@ class Composer:
         self._is_suspect = True
 
     def _add(self, waiting: Part, stop: int, end: int) -> int:
-        """Add what fits of these items, up to ``stop`` and until the batch has ``end``; return where it ended."""
-        call, start, whole, reason = waiting
-        if self._twins is None:
-            at = self._fit(call, start, stop, end)
-            if at > start:
-                self._parts.append(waiting if at == whole else Part(call, start, at, reason))
-        else:
-            at = self._fit_once(self._twins, waiting, stop, end)
-        if at > start:
-            self._taken.append(waiting if at == whole else Part(call, start, at, reason))
-        return at
+        """Add what fits of these items, up to ``stop`` and until the batch has ``end``; return where it ended.
 
-    def _fit(self, call: Call, start: int, stop: int, end: int) -> int:
-        """Count in the items that fit; return the position behind the last."""
-        at = start
-        while at < stop and self._count < end and not (call.suspects and at in call.suspects):
-            if not self._fits(len(call.items[at])):
-                break
-            at += 1
-        return at
-
-    def _fits(self, size: int) -> bool:
-        """Count in one more item of ``size`` bytes if it fits.
-
-        An item that is too large for any batch travels by itself: the upstream may judge it.
+        Items that are equal to another share its result, and take no place. An item that is too large for any batch
+        travels by itself: the upstream may judge it.
         """
-        longest = max(self._longest, size)
-        if self._count:
-            if self._size + size > self._most_size:
-                return False
-            if self._padded and (self._count + 1) * longest > self._padded:
-                return False
-        self._count += 1
-        self._size += size
-        self._longest = longest
-        return True
-
-    def _fit_once(self, twins: Twins, waiting: Part, stop: int, end: int) -> int:
-        """Do the same, and let items that are equal to another share its result; they take no place."""
-        call, start, _, reason = waiting
-        seen, in_flight = twins.seen, twins.in_flight
+        call, start, whole, reason = waiting
+        items, suspects, seen, in_flight = call.items, call.suspects, self._seen, self._in_flight
         run = at = start
-        while at < stop and not (call.suspects and at in call.suspects):
-            item = call.items[at]
-            index = seen.get(item)
-            place = in_flight.find(item) if index is None and in_flight else None
-            if place is not None and at < call.taken and len(place.batch.items) > 1:
-                place = None  # it waits again: only what becomes of this item alone ends that for certain
-            if index is None and place is None:
-                if self._count >= end or not self._fits(len(item)):
-                    break
-                seen[item] = self._count - 1
+        while at < stop and at not in suspects:
+            item = items[at]
+            if (item in seen or item in in_flight) and self._share(call, at, reason):
+                if at > run:
+                    self._parts.append(Part(call, run, at, reason))
                 at += 1
+                run = at
                 continue
-            if at > run:
-                self._parts.append(Part(call, run, at, reason))
-            one = Part(call, at, at + 1, reason)
-            if index is not None:
-                self._shared.append(Shared(one, index))
-            else:
-                self._joined.append((one, place))  # type: ignore[arg-type] # one of the two is there
+            count, size, longest = self._count + 1, len(item), self._longest
+            longest = max(longest, size)
+            if count > end:
+                break
+            if count > 1 and (self._size + size > self._most_size or (self._padded and count * longest > self._padded)):
+                break
+            if self._deduplicates:
+                seen[item] = count - 1
+            self._count, self._longest = count, longest
+            self._size += size
             at += 1
-            run = at
-        if at > run:
-            self._parts.append(Part(call, run, at, reason))
+        if at > start:
+            part = waiting if at == whole else Part(call, start, at, reason)
+            self._taken.append(part)
+            if at > run:
+                self._parts.append(part if run == start else Part(call, run, at, reason))
         return at
+
+    def _share(self, call: Call, at: int, reason: str | None) -> bool:
+        """Let an item share the result of an equal one, of this batch or of one in flight; return whether it does."""
+        item = call.items[at]
+        index = self._seen.get(item)
+        if index is not None:
+            self._shared.append(Shared(Part(call, at, at + 1, reason), index))
+            return True
+        batch = self._in_flight[item]
+        if at < call.taken and len(batch.items) > 1:
+            return False  # it waits again: only what becomes of this item alone ends that for certain
+        self._joined.append((Part(call, at, at + 1, reason), batch))
+        return True
 
 
 def compose(
     calls: Iterable[Call],
     bounds: Bounds,
     loss: Callable[[Call], ProxyError | None],
-    twins: Twins | None = None,
+    in_flight: Mapping[Item, Batch] | None = None,
 ) -> Composition:
     """Return the next batch of the calls of one class; see ``Composer.take``."""
-    composer = Composer(bounds.size, bounds.padded, twins)
+    composer = Composer(bounds.size, bounds.padded, in_flight)
     composer.take(calls, bounds.items, loss)
     return composer.composition()
 

@@ -44,12 +44,12 @@ class Endings:
                 return
             call.source = known.completed_by(source)
         if call.fill(start, results):
-            self.end(call)
+            self._admission.end(call)
 
     def drop(self, call: Call, error: ProxyError) -> None:
         """End a call with an error; its waiting items are never sent. Its waiter is woken by the caller."""
         call.error = error
-        self.end(call)
+        self._admission.end(call)
         if not call.is_emptied:
             lane = self._lanes.open(call.key)
             self._admission.queued_items -= lane.of(call).drop(call)
@@ -60,8 +60,8 @@ class Endings:
         ended: list[Call] = []
         position = 0
         for part in batch.parts:
-            of = outcomes.of[position : position + part.stop - part.start]
-            call = part.call
+            call, start, stop, _ = part
+            of = outcomes.of[position : position + stop - start]
             if batch.tokens is not None and not call.done:
                 call.count(batch.tokens[position : position + len(of)], of)
             position += len(of)
@@ -70,10 +70,10 @@ class Endings:
             if outcomes.error is not None:
                 self.settle(part, of, now, outcomes.source)
             elif len(of) == len(call.items):
-                call.fill(part.start, of)  # type: ignore[arg-type] # without an error all are results
-                self.end(call)
+                call.fill(start, of)  # type: ignore[arg-type] # without an error all are results
+                self._admission.end(call)
             else:
-                self.fill(call, part.start, of, outcomes.source)  # type: ignore[arg-type]
+                self.fill(call, start, of, outcomes.source)  # type: ignore[arg-type]
             if call.done:
                 call.record(batch, now)
                 ended.append(call)
@@ -196,11 +196,6 @@ class Endings:
         else:
             lane.put_back(part, alone=alone)
             lane.timing.arrived(lane, count, now)
-
-    def end(self, call: Call) -> None:
-        """Count a call out that has all its results, or an error."""
-        call.done = True
-        self._admission.ended(call)
 
 
 def _again(outcome: Result | ProxyError | Again) -> Again | None:

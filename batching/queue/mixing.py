@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from batching.call import Part
 from batching.clock import NEVER
-from batching.queue.composition import Composer, Twins
+from batching.queue.composition import Composer
 from batching.timing.classes import ABOUT, FLOOD, NONE_AGED, Aged, may_lead, places
 from batching.timing.rule import BULK, FULL, HOLD, MAX_WAIT, PROBE, Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from batching.call import Batch, Call
     from batching.errors import ProxyError
@@ -76,8 +76,7 @@ def is_interactive_about(lane: Lane, now: float) -> bool:
 def make_up(lane: Lane, now: float, loss: Loss) -> Composition:
     """Return the next batch of a lane."""
     calls, bounds = lane.candidates(now)
-    twins = None if lane.in_flight is None else Twins(lane.in_flight)
-    composer = Composer(bounds.size, bounds.padded, twins)
+    composer = Composer(bounds.size, bounds.padded, None if lane.in_flight is None else lane.in_flight.batches)
     bulk = lane.bulk
     if bulk is None or not bulk.calls:
         _compose(composer, lane, calls, bounds.items, loss)
@@ -117,33 +116,29 @@ def take_out(lane: Lane, composed: Composition, batch: Batch) -> int:
     """Take what was composed out of the lane, and bulk items that equal it; return how many items that was."""
     bulk = lane.bulk
     if bulk is None:
-        _remove(lane, composed.taken)
+        taken = lane.remove(composed.taken)
         lane.look_at_limits()
-        return _count(composed.taken)
+        return taken
     first = [part for part in composed.taken if not part.call.rank.is_bulk]
     second = [part for part in composed.taken if part.call.rank.is_bulk]
-    _remove(lane, first)
-    _remove(bulk, second)
+    taken = (lane.remove(first) if first else 0) + (bulk.remove(second) if second else 0)
     lane.look_at_limits()
-    promoted = 0
     if bulk.twins is not None and first and bulk.calls:
         for at, item in enumerate(batch.items):
             for call, position in bulk.twins.take(item):
                 batch.share(_one(call, position), at)
                 bulk.remove_one(call, position)
-                promoted += 1
-    return _count(composed.taken) + promoted
+                taken += 1
+    return taken
 
 
-def join(call: Call, in_flight: InFlightItems | None) -> int:
+def join(call: Call, in_flight: InFlightItems) -> int:
     """Let the items of a call that has just arrived share the results of equal items in flight; return how many do."""
-    if in_flight is None:
-        return 0
     joined = 0
     for position, item in enumerate(call.items):
-        place = in_flight.find(item)
-        if place is not None and position not in call.suspects:
-            place.batch.share(_one(call, position), place.at)
+        batch = in_flight.batches.get(item)
+        if batch is not None and position not in call.suspects:
+            batch.share_equal(_one(call, position))
             call.take_out(position)
             joined += 1
     return joined
@@ -151,12 +146,3 @@ def join(call: Call, in_flight: InFlightItems | None) -> int:
 
 def _one(call: Call, position: int) -> Part:
     return Part(call, position, position + 1)
-
-
-def _remove(waiting: Lane | WaitingBulk, parts: Sequence[Part]) -> None:
-    if parts:
-        waiting.remove(parts, sum(len(item) for part in parts for item in part.call.items[part.start : part.stop]))
-
-
-def _count(parts: Sequence[Part]) -> int:
-    return sum(part.stop - part.start for part in parts)

@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from batching.call import Batch, Call, Item
 
 
-class Place(NamedTuple):
-    """Where an item is in flight: a batch, and the item's position in it."""
-
-    batch: Batch
-    at: int
-
-
 class InFlightItems:
-    """Where each item of one key is in flight. Used with the queue's lock held."""
+    """In which batch each item of one key is in flight. Used with the queue's lock held."""
 
-    __slots__ = ("_batches",)
+    __slots__ = ("batches",)
 
     def __init__(self) -> None:
-        self._batches: dict[Item, Batch] = {}
+        #: Read only from outside: looking up an item is on every request's path.
+        self.batches: dict[Item, Batch] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._batches)
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def find(self, item: Item) -> Place | None:
-        """Return where an equal item is in flight; None if there is none."""
-        batch = self._batches.get(item)
-        return None if batch is None else Place(batch, batch.items.index(item))
+    def has_any(self, items: Iterable[Item]) -> bool:
+        """Whether one of the items, or an equal one, is in flight."""
+        return not self.batches.keys().isdisjoint(items)
 
     def left(self, batch: Batch) -> None:
         """Note the items of a batch that leaves."""
-        self._batches |= dict.fromkeys(batch.items, batch)
+        self.batches |= dict.fromkeys(batch.items, batch)
 
     def ended(self, batch: Batch) -> None:
         """Forget the items of a batch that has ended."""
-        batches = self._batches
+        batches = self.batches
         for item in batch.items:
             if batches.get(item) is batch:
                 del batches[item]

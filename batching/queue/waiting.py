@@ -52,7 +52,8 @@ class Waiting:
             # Some of its items share a result already, or flows are counted.
             self._count(call, call.waiting, call.waiting_bytes)
         else:
-            self.resize(len(call.items), sum(map(len, call.items)))
+            items = call.items
+            self.resize(len(items), len(items[0]) if len(items) == 1 else sum(map(len, items)))
 
     def put_back(self, part: Part, *, alone: bool = False) -> None:
         """Let these items of a call that was taken wait again, before all that came later.
@@ -66,14 +67,16 @@ class Waiting:
         call.give_back(part, alone=alone)
         self._count(call, part.stop - part.start, sum(map(len, call.items[part.start : part.stop])))
 
-    def remove(self, parts: Sequence[Part], size: int) -> None:
-        """Take the items of these parts, of ``size`` bytes, out. The parts of a call are in their order."""
-        items = emptied = 0
+    def remove(self, parts: Sequence[Part]) -> int:
+        """Take the items of these parts out; return how many that are. The parts of a call are in their order."""
+        items = size = emptied = 0
         for call, start, stop, _ in parts:
             call.take(start, stop)
             items += stop - start
+            of_part = len(call.items[start]) if stop - start == 1 else sum(map(len, call.items[start:stop]))
+            size += of_part
             if self.demands is not None:
-                self._count_demand(call, start - stop, -sum(map(len, call.items[start:stop])))
+                self._count_demand(call, start - stop, -of_part)
             if call.taken == len(call.items) and not call.returned:
                 emptied += 1
         self.resize(-items, -size)
@@ -81,6 +84,7 @@ class Waiting:
             # Calls behind one that was passed over have left with the batch.
             self.calls = deque(call for call in self.calls if not (call.is_emptied or call.done))
             self.drop_ended()
+        return items
 
     def remove_one(self, call: Call, position: int) -> None:
         """Take one item of a call out, wherever it stands."""
@@ -201,11 +205,11 @@ class WaitingBulk(Waiting):
                     break
         return count
 
-    def remove(self, parts: Sequence[Part], size: int) -> None:
+    def remove(self, parts: Sequence[Part]) -> int:
         if self.twins is not None:
             for call, start, stop, _ in parts:
                 self.twins.remove(list(call.items[start:stop]))
-        super().remove(parts, size)
+        return super().remove(parts)
 
     def drop(self, call: Call) -> int:
         if self.twins is not None:

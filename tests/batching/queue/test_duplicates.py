@@ -10,7 +10,7 @@ from batching import Batch, BatchQueue, Call, Outcomes
 from batching.call import Part
 from batching.errors import BatcherDied, ClientGone, DeadlineExceeded, UpstreamError
 from batching.outcomes import Again
-from batching.queue.composition import Bounds, Twins, compose
+from batching.queue.composition import Bounds, compose
 from batching.queue.twins import InFlightItems
 from batching.rank import Rank
 from tests.batching.queue.steps import OTHER_KEY, REFUSAL, assert_empty, fail, put_back, with_suspects
@@ -276,8 +276,8 @@ def test_an_item_that_waits_again_joins_only_a_batch_of_one_item(texts: list[str
     in_flight.left(batch)
     again.take(0, 1)
     again.give_back(Part(again, 0, 1))
-    composed = compose([again], Bounds(8, 1000), lambda call: None, Twins(in_flight))
-    assert [place.batch for _, place in composed.joined] == [batch] * joins
+    composed = compose([again], Bounds(8, 1000), lambda call: None, in_flight.batches)
+    assert [joined for _, joined in composed.joined] == [batch] * joins
     assert len(composed.parts) == (not joins)
 
 

@@ -63,9 +63,9 @@ def test_a_lane_counts_items_and_bytes_in_and_out() -> None:
     lane = a_lane()
     first, second = arrives(lane, "a", "bb"), arrives(lane, "ccc")
     assert (lane.waiting, lane.waiting_bytes) == (3, 3 + 4 + 5)
-    lane.remove([Part(first, 0, 1)], 3)
+    lane.remove([Part(first, 0, 1)])
     assert (lane.waiting, lane.waiting_bytes, list(lane.calls)) == (2, 4 + 5, [first, second])
-    lane.remove([Part(first, 1, 2)], 4)
+    lane.remove([Part(first, 1, 2)])
     assert (lane.waiting, lane.waiting_bytes, list(lane.calls)) == (1, 5, [second])
     assert ends(lane, second) == 1
     assert (lane.waiting, lane.waiting_bytes, list(lane.calls), lane.oldest) == (0, 0, [], NEVER)
@@ -147,7 +147,7 @@ def test_items_that_are_put_back_stand_in_the_order_of_their_calls_arrivals() ->
 def test_items_of_a_call_that_still_waits_are_put_back_in_front_of_its_others() -> None:
     lane = a_lane()
     call, other = arrives(lane, "a", "bb", "ccc", at=1.0), arrives(lane, "d", at=2.0)
-    lane.remove([Part(call, 0, 2)], 3 + 4)
+    lane.remove([Part(call, 0, 2)])
     lane.put_back(Part(call, 1, 2))
     assert (list(lane.calls), call.waiting, lane.oldest) == ([call, other], 2, 1.0)
     assert (lane.waiting, lane.waiting_bytes) == (3, 4 + 5 + 3)
@@ -206,7 +206,7 @@ def test_ended_calls_are_cleared_out_once_more_than_half_have_ended(ended: int, 
 def test_calls_that_left_with_a_batch_past_an_earlier_one_are_not_kept() -> None:
     lane = a_lane()
     first, second, third = arrives(lane, "a", at=1.0), arrives(lane, "b"), arrives(lane, "c")
-    lane.remove([Part(second, 0, 1)], 3)
+    lane.remove([Part(second, 0, 1)])
     assert (list(lane.calls), lane.oldest, lane.waiting) == ([first, third], 1.0, 2)
 
 

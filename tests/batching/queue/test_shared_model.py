@@ -238,7 +238,8 @@ class SharingMachine(RuleBasedStateMachine):
         assert not any(flow.calls for flow in self.flows if flow is not None)
         for key in KEYS:
             if (lane := lanes_of(self.queue).find(key)) is not None:
-                assert not lane.in_flight
+                assert lane.in_flight is not None
+                assert not lane.in_flight.batches
                 assert lane.bulk is None
                 assert lane.demands is None
 

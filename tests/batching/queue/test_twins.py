@@ -31,34 +31,33 @@ def twins() -> WaitingTwins:
 
 
 def test_nothing_is_found_before_a_batch_has_left(in_flight: InFlightItems) -> None:
-    assert not in_flight
-    assert in_flight.find(A) is None
+    assert not in_flight.has_any([A])
 
 
-def test_an_item_is_found_with_its_position_while_its_batch_is_in_flight(in_flight: InFlightItems) -> None:
+def test_an_item_is_found_with_its_batch_while_that_is_in_flight(in_flight: InFlightItems) -> None:
     batch = batch_of("a", "b")
     in_flight.left(batch)
-    assert in_flight
-    assert in_flight.find(B) == (batch, 1)
-    assert in_flight.find(C) is None
+    assert in_flight.has_any([C, B])
+    assert in_flight.batches[B] is batch
+    assert not in_flight.has_any([C])
 
 
 def test_nothing_is_kept_of_a_batch_that_has_ended(in_flight: InFlightItems) -> None:
     batch = batch_of("a", "a", "b")
     in_flight.left(batch)
     in_flight.ended(batch)
-    assert len(in_flight) == 0
+    assert not in_flight.batches
 
 
 def test_an_item_that_is_in_two_batches_is_found_in_the_one_that_left_last(in_flight: InFlightItems) -> None:
     first, second = batch_of("b", "a"), batch_of("a", "c")
     in_flight.left(first)
     in_flight.left(second)
-    assert in_flight.find(A) == (second, 0)
+    assert in_flight.batches[A] is second
     in_flight.ended(first)
-    assert in_flight.find(A) == (second, 0)
+    assert in_flight.batches[A] is second
     in_flight.ended(second)
-    assert len(in_flight) == 0
+    assert not in_flight.batches
 
 
 def test_equal_items_of_all_calls_are_taken_together_and_once(twins: WaitingTwins) -> None:

@@ -31,7 +31,7 @@ def call_at(arrived: float, *texts: str, flow: Flow | None = None, max_wait: flo
 
 
 def take(waiting: Waiting, call: Call, start: int, stop: int) -> None:
-    waiting.remove([Part(call, start, stop)], sum(map(len, call.items[start:stop])))
+    waiting.remove([Part(call, start, stop)])
 
 
 def test_items_and_bytes_are_counted_in_and_out(waiting: Waiting) -> None:
