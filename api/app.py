@@ -5,17 +5,23 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response, request_tearing_down
+from flask import Flask, Request, Response, request, request_finished, request_tearing_down
 from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
+
+from api.finished import FinishedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask.sessions import SessionMixin
     from werkzeug.routing import Rule
+
+
+#: Returns the request that this thread serves: one call, where each attribute of Flask's ``request`` takes three.
+current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 class _NoSessions(SessionInterface):
@@ -96,6 +102,19 @@ class App(Flask):
                 matched.rule = rule
         return adapter
 
+    def dispatch_request(self) -> Any:
+        """Call the view; Flask asks the context for the request by a proxy, and the rule for an answer to OPTIONS."""
+        current: Any = current_request()
+        if current.routing_exception is not None or current.method == "OPTIONS":
+            return super().dispatch_request()
+        return self.view_functions[current.url_rule.endpoint](**current.view_args)
+
+    def finalize_request(self, rv: Any, from_error_handler: bool = False) -> Response:
+        """Run the hooks after a request; a finished answer needs nothing made of it."""
+        if type(rv) is not FinishedResponse or from_error_handler or request_finished.receivers:
+            return super().finalize_request(rv, from_error_handler)
+        return self.process_response(rv)
+
     # Flask looks for hooks of blueprints as well, three times a request. There are none, as a rule.
 
     def preprocess_request(self) -> Any:
@@ -107,7 +126,8 @@ class App(Flask):
         return None
 
     def process_response(self, response: Response) -> Response:
-        if self.after_request_funcs.keys() != {None} or request_ctx._after_request_functions:  # noqa: SLF001
+        context = request_ctx._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        if self.after_request_funcs.keys() != {None} or context._after_request_functions:  # noqa: SLF001
             return super().process_response(response)
         for after in reversed(self.after_request_funcs[None]):
             response = after(response)
@@ -116,5 +136,5 @@ class App(Flask):
     def do_teardown_request(self, exc: BaseException | None = None) -> None:
         if self.teardown_request_funcs:
             super().do_teardown_request(exc)
-        else:
+        elif request_tearing_down.receivers:
             request_tearing_down.send(self, _async_wrapper=self.ensure_sync, exc=exc)

@@ -132,7 +132,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
         try:
-            value = _decoder.decode(text)
+            value = _decode(text)
         except _TwiceError as problem:
             raise DuplicateNameError(problem.name, frozenset(overview(body))) from None
     except UnicodeDecodeError as problem:
@@ -146,6 +146,15 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise NotAnObjectError
     return value
+
+
+def _decode(text: str) -> Any:
+    """Do what ``JSONDecoder.decode`` does, which looks for spaces around the value by two regular expressions."""
+    if text[:1] == "{" and text[-1:] == "}":
+        value, end = _decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    return _decoder.decode(text)
 
 
 def overview(body: bytes) -> dict[str, int]:

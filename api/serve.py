@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from api.apis.query import Bounds, Forward, Query, Route
+from api.app import current_request
 from api.body import read_body
 from api.environ import IS_GONE, STARTED
 from api.error_forms import RequestError, quoted
@@ -93,7 +94,7 @@ def _view(route: Route, engine: Engine, shared: _Shared) -> Callable[..., Respon
     rank_of = shared.ranks.of
 
     def view(**arguments: str) -> Response:
-        environ = request.environ
+        environ = current_request().environ
         began: float = environ[STARTED]
         data = read_body(environ, payload_limit, any_type=any_type)
         query = (read_query if len(data) < LARGE else read_large_query)(route, get_bounds(), data, arguments)

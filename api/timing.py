@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request
-
+from api.app import current_request
 from api.environ import STARTED
 
 if TYPE_CHECKING:
+    from flask import Flask, Response
+
     from instrumentation.metrics import Metrics
 
 
@@ -17,10 +18,10 @@ def register(app: Flask, metrics: Metrics) -> None:
     """Time every request of this app."""
 
     def begin() -> None:
-        request.environ[STARTED] = time.monotonic()
+        current_request().environ[STARTED] = time.monotonic()
 
     def end(response: Response) -> Response:
-        current = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - asked once, not thrice
+        current = current_request()
         rule = current.url_rule
         seconds = time.monotonic() - current.environ[STARTED]
         metrics.observe_http(rule.rule if rule is not None else "unmatched", response.status_code, seconds)

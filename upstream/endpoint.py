@@ -148,7 +148,7 @@ class Endpoint:
 
     def fit(self, key: BatchKey, items: Sequence[Item]) -> BatchKey:
         """Return the key under which this server does it; raises ``Unsupported`` if it cannot."""
-        return self.dialect.fit(key, items)
+        return (self._spoken.current or self._spoken.dialect).fit(key, items)
 
     # ---- calls ----------------------------------------------------------------------------------
 

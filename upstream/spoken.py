@@ -54,7 +54,8 @@ class Spoken:
 
     def __init__(self, dialect: Dialect | None, detect: Detect | None, prepare: Callable[[Dialect], object]) -> None:
         """``detect``: asked for the dialect where none is given. ``prepare``: told of one before it is spoken."""
-        self._dialect = dialect
+        #: None while it is not known. Read only from outside: each request asks for it.
+        self.current = dialect
         self._detect = detect
         self._prepare = prepare
         self._sentence = self._problem = ""
@@ -74,14 +75,14 @@ class Spoken:
     @property
     def name(self) -> str:
         """The dialect's name; empty while it is not known."""
-        return "" if self._dialect is None else self._dialect.name
+        return "" if self.current is None else self.current.name
 
     @property
     def dialect(self) -> Dialect:
         """How the server is spoken to; raises ``UpstreamUnavailable`` while that is not known."""
-        if self._dialect is None:
+        if self.current is None:
             raise UpstreamUnavailable(self._unusable, retry_after=1, reason="its API is unknown")
-        return self._dialect
+        return self.current
 
     def find_out(self, get: Get, post: Post, *, may_call: bool) -> Finding | None:
         """Ask the server which API it speaks, and speak it from now on; None where that is a setting.
@@ -92,9 +93,9 @@ class Spoken:
         if self._detect is None:
             return None
         found = self._detect(get, post, may_call)
-        if found.is_guess and self._dialect is not None:
+        if found.is_guess and self.current is not None:
             self.is_guess = True
-            return Finding(self._dialect, self._sentence, is_guess=True)
+            return Finding(self.current, self._sentence, is_guess=True)
         if found.is_guess and self._is_disproved:
             return Finding(None, self._problem)
         if found.dialect is not None:
@@ -106,16 +107,16 @@ class Spoken:
                 self._is_disproved = False
             self._is_settled = found.is_settled
             if found.is_unusable and self.is_guess:
-                self._dialect, self.is_guess, self._is_disproved = None, False, True
+                self.current, self.is_guess, self._is_disproved = None, False, True
         return found
 
     def _take(self, found: Finding, dialect: Dialect) -> None:
         self.is_guess, self._is_disproved, self._is_settled = found.is_guess, False, False
-        if self._dialect is not None and found.sentence == self._sentence:
+        if self.current is not None and found.sentence == self._sentence:
             return  # what it has learned of the server goes on to hold
         self.has_changed = self.has_changed or bool(self._sentence)
         self._prepare(dialect)
-        self._dialect, self._sentence = dialect, found.sentence
+        self.current, self._sentence = dialect, found.sentence
 
     def check(self, reply: Reply, refusal: Refusal | None) -> None:
         """Raise ``UpstreamUnavailable`` where the reply shows that the API was guessed wrong, and may be found out yet.

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING
 
 import pytest
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request_finished, request_tearing_down
 from flask.globals import request_ctx
 from flask.sessions import SessionInterface
+from marshmallow import fields
 from werkzeug.routing import MapAdapter
 
 from api.app import App
 from api.finished import FinishedResponse
+
+if TYPE_CHECKING:
+    from blinker import NamedSignal
 
 
 @pytest.mark.parametrize(
@@ -21,8 +26,10 @@ from api.finished import FinishedResponse
             Flask,
             [
                 "create_url_adapter",
+                "dispatch_request",
                 "do_teardown_request",
                 "ensure_sync",
+                "finalize_request",
                 "preprocess_request",
                 "process_response",
                 "request_class",
@@ -31,7 +38,8 @@ from api.finished import FinishedResponse
         ),
         (SessionInterface, ["is_null_session", "open_session", "save_session"]),
         (MapAdapter, ["match"]),
-        (Request, ["__init__"]),
+        (Request, ["__init__", "routing_exception", "url_rule", "view_args"]),
+        (fields.Field, ["_validate"]),
         (Response, ["__call__", "__init__"]),
     ],
 )
@@ -51,10 +59,19 @@ def test_the_context_has_the_functions_that_a_request_asked_for() -> None:
 
 
 def test_the_signatures_that_are_overridden_have_not_grown() -> None:
-    for name in ("create_url_adapter", "process_response", "ensure_sync"):
+    for name in ("create_url_adapter", "dispatch_request", "ensure_sync", "finalize_request", "process_response"):
         assert list(inspect.signature(getattr(App, name)).parameters) == list(
             inspect.signature(getattr(Flask, name)).parameters
         )
+
+
+@pytest.mark.parametrize("signal", [request_finished, request_tearing_down], ids=lambda each: each.name)
+def test_a_signal_reaches_who_listens_to_it(signal: NamedSignal) -> None:
+    app, heard = App("app", static_folder=None), []
+    app.add_url_rule("/", view_func=lambda: FinishedResponse(b"{}", []))
+    with signal.connected_to(lambda sender, **_: heard.append(sender)):
+        assert app.test_client().get("/").get_data() == b"{}"
+    assert heard == [app]
 
 
 def test_a_finished_response_has_what_flask_reads_of_a_response() -> None:
