@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from batching.call import Call
 from batching.capacity import Capacity
 from batching.errors import Overloaded
-from batching.key import BatchKey, Task
+from batching.key import BatchKey, Options, Task
 from batching.limits import Limits
 from batching.outcomes import Outcomes
 from batching.queue.batch_queue import BatchQueue
@@ -52,6 +52,8 @@ class Group:
     most_calls: int | None = None
     #: Seconds that each may be held back for; None: as long as the rule holds calls back.
     max_wait: float | None = None
+    #: Keys that its clients' requests have by turns; 0: the one key of all who have none of their own.
+    keys: int = 0
     #: When its clients come and stop.
     begin: float = 0.0
     end: float = _FOR_EVER
@@ -159,7 +161,8 @@ class Mixture:
         if now >= group.end:
             return
         number = next(self._numbers)
-        call = Call([b"%d-%d" % (number, at) for at in range(group.items)], _KEY, _FOR_EVER, rank=self._ranks[group])
+        key = BatchKey(Task.EMBED, Options(dimensions=1 + number % group.keys)) if group.keys else _KEY
+        call = Call([b"%d-%d" % (number, at) for at in range(group.items)], key, _FOR_EVER, rank=self._ranks[group])
         self._began[call] = now, group
         try:
             self._queue.put(call)

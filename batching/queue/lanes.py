@@ -148,13 +148,6 @@ class Lane(Waiting):
         return self._limits
 
     @property
-    def has_waited_since(self) -> float:
-        """Since when the lane has waited for its turn beside other lanes."""
-        if self.bulk is None:
-            return self.oldest
-        return min(self.oldest, self.bulk.oldest + self._limits.bulk_max_wait)
-
-    @property
     def all_waiting(self) -> int:
         """Items that wait, of both classes."""
         return self.waiting if self.bulk is None else self.waiting + self.bulk.waiting

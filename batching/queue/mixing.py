@@ -50,10 +50,9 @@ def decide(lane: Lane, in_flight: int, now: float) -> Decision:
 
 def _decide_bulk(lane: Lane, bulk: WaitingBulk, in_flight: int, now: float) -> Decision:
     is_about = is_interactive_about(lane, now)
-    most = lane.most_items
-    if bulk.waiting + lane.waiting >= most and not is_about:
-        return FULL
-    servers = lane.timing.servers
+    most, servers = lane.most_items, lane.timing.servers
+    if bulk.waiting + lane.waiting >= most and not is_about and (servers is None or in_flight <= servers):
+        return FULL  # one waits behind those in service: more would stand before the first interactive item that comes
     if servers is None:  # as many as there are slots, which the queue has looked at
         due = bulk.oldest + min(lane.limits.max_wait, lane.limits.bulk_max_wait)
         if bulk.waiting + lane.waiting >= most or due <= now:

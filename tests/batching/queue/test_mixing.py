@@ -97,6 +97,12 @@ def test_a_whole_batch_of_bulk_alone_leaves_behind_another(lane: Lane) -> None:
     assert decide(lane, 1, 0.0) is FULL
 
 
+def test_no_second_batch_of_bulk_leaves_behind_those_in_service(lane: Lane) -> None:
+    """All of them would stand before the first interactive item that comes."""
+    enter(lane, 5 * MOST, is_bulk=True)
+    assert decide(lane, 2, 0.0) is HOLD
+
+
 def test_bulk_waits_for_the_classic_rules_wait_where_no_number_of_servers_is_known() -> None:
     lane = lane_of(Rule(servers=None))
     enter(lane, is_bulk=True)
