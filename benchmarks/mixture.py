@@ -1,4 +1,4 @@
-"""Discrete-event simulation of several groups of clients in one queue: classes, flows and limits of their own.
+"""Discrete-event simulation of several groups of clients in one queue: classes, flows, keys and limits.
 
 Only time, clients and upstream are simulated: the queue, the composition of batches and the timing object are the
 production ones.
@@ -20,6 +20,7 @@ from batching.outcomes import Outcomes
 from batching.queue.batch_queue import BatchQueue
 from batching.rank import Flow, Rank
 from batching.timing.adaptive import AdaptiveTiming
+from benchmarks.hosted import AccountOf, Hosted
 from benchmarks.report import percentile
 from benchmarks.simulate import MAX_BATCH, MAX_WAIT, Over, Servers, Upstream, World, stop
 
@@ -91,9 +92,10 @@ class Mixture:
         budget: float = BUDGET,
         parallelism: int = 1,
         bulk_max_wait: float = _FOR_EVER,
+        account: AccountOf | None = None,
         seed: int = 1,
     ) -> None:
-        """``budget`` and ``bulk_max_wait``: as ``Limits`` has them."""
+        """``budget`` and ``bulk_max_wait``: as ``Limits`` has them. ``account``: the upstream is a hosted one."""
         self._world = World()
         self._groups = groups
         limits = Limits(
@@ -103,11 +105,14 @@ class Mixture:
             bulk_max_wait=bulk_max_wait,
             bulk_latency_budget=budget,
         )
-        capacity = Capacity(batches=max(IN_FLIGHT, 2 * upstream.servers), batch_size=MAX_BATCH)
-        self._queue = BatchQueue(
-            limits, capacity, lambda: AdaptiveTiming(MAX_BATCH, MAX_WAIT, parallelism), self._world
-        )
-        self._servers = Servers(upstream, self._world, seed + 1, self._settle)
+        most = MAX_BATCH if account is None else account.batch_size
+        capacity = Capacity(batches=max(IN_FLIGHT, 2 * upstream.servers), batch_size=most)
+        self._queue = BatchQueue(limits, capacity, lambda: AdaptiveTiming(most, MAX_WAIT, parallelism), self._world)
+        self._servers: Servers | Hosted
+        if account is None:
+            self._servers = Servers(upstream, self._world, seed + 1, self._answered)
+        else:
+            self._servers = self.hosted = Hosted(upstream, self._world, capacity, account, self._settle)
         self._random = random.Random(seed)
         self._numbers = itertools.count()
         self._ranks = {group: self._rank(group) for group in groups}
@@ -178,12 +183,22 @@ class Mixture:
             record = self._records[group]
             record.longest_wait = max(record.longest_wait, now - began)
 
-    def _settle(self, batch: Batch) -> None:
+    def _answered(self, batch: Batch) -> None:
+        self._settle(batch, Outcomes.results([b"[]"] * len(batch.items)))
+
+    def _settle(self, batch: Batch, outcomes: Outcomes) -> None:
         now = self._world.now()
-        for part in batch.parts:
-            self._records[self._began[part.call][1]].items.append((now, part.stop - part.start))
-        for call in self._queue.settle(batch, Outcomes.results([b"[]"] * len(batch.items))):
+        for part in batch.parts if outcomes.error is None else ():
+            if part.call in self._began:  # else another batch has ended it with an error
+                self._records[self._began[part.call][1]].items.append((now, part.stop - part.start))
+        for call in self._queue.settle(batch, outcomes):
             began, group = self._began.pop(call)
-            self._records[group].answers.append((now, now - began))
+            record = self._records[group]
+            if call.error is None:
+                record.answers.append((now, now - began))
+                wait = group.think * (0.5 + self._random.random())
+            else:
+                record.refused += 1
+                wait = call.error.retry_after or 1.0
             if not group.rate:
-                self._world.at(now + group.think * (0.5 + self._random.random()), self._send, group)
+                self._world.at(now + wait, self._send, group)

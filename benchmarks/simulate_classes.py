@@ -132,8 +132,7 @@ _ENDLESS = [
 
 
 def _endless(clients: int, load: Group, wait: float) -> Job:
-    think = THINK if clients == 8 else 0.0003  # eight that think do not fill the upstream
-    return Job(LONG, (interactive(clients, think), load), bulk_max_wait=wait)
+    return Job(LONG, (_crowd(clients), load), bulk_max_wait=wait)
 
 
 def endless_jobs() -> list[Job]:
@@ -153,6 +152,45 @@ def endless_table(results: Results) -> str:
         rows.append([f"{clients} clients; bulk {what}", *cells])
     heads = ["bulk's places", "bulk may wait, s", "its longest wait, s", "interactive, ms"]
     return table(["an endless interactive load", *heads], rows)
+
+
+# ---- bulk under other keys ----------------------------------------------------------------------
+
+_KEYS = {0: "the same key", 1: "another key", 6: "6 other keys", 16: "16 other keys"}
+_AGES = (BULK_MAX_WAIT, 2.0)
+
+
+def _crowd(clients: int) -> Group:
+    return interactive(clients, THINK if clients == 8 else 0.0003)  # eight that think do not fill the upstream
+
+
+def _by_keys(clients: int, keys: int, wait: float) -> Job:
+    load = replace(bulk(max(10, keys)), keys=keys)
+    return Job(LONG, (_crowd(clients), load), bulk_max_wait=wait)
+
+
+def keys_jobs() -> list[Job]:
+    """Each class alone, and interactive clients beside bulk that cannot share their batches."""
+    both = [_by_keys(clients, keys, wait) for clients in (8, 64) for keys in _KEYS for wait in _AGES]
+    return [Job(LONG, (bulk(),)), *[Job(LONG, (_crowd(clients),)) for clients in (8, 64)], *both]
+
+
+def keys_table(results: Results) -> str:
+    """How interactive requests and bulk do where bulk has other keys, before and after it has aged."""
+    rows: list[list[object]] = []
+    whole = results[Job(LONG, (bulk(),))]["bulk"].rate
+    for clients in (8, 64):
+        alone = results[Job(LONG, (_crowd(clients),))]["interactive"]
+        for keys, name in _KEYS.items():
+            cells = []
+            for wait in _AGES:
+                both = results[_by_keys(clients, keys, wait)]
+                mine = both["interactive"]
+                share = both["bulk"].rate / whole
+                cells.append(f"{mine.p50 / alone.p50:.2f}/{mine.p99 / alone.p99:.2f}, {share:.0%}")
+            rows.append([f"{clients} clients{'' if clients == 8 else ', endless'}; {name}", *cells])
+    heads = [f"bulk may wait {wait:g} s" for wait in _AGES]
+    return table(["p50/p99 beside bulk over alone, bulk", *heads], rows)
 
 
 # ---- flows --------------------------------------------------------------------------------------
@@ -240,7 +278,7 @@ def run_all(jobs: Sequence[Job]) -> Results:
 
 def all_jobs() -> list[Job]:
     """All that the tables are made of."""
-    jobs = [*beside_jobs(), *endless_jobs(), *flow_jobs(), *map(_own_jobs, _OWN)]
+    jobs = [*beside_jobs(), *endless_jobs(), *keys_jobs(), *flow_jobs(), *map(_own_jobs, _OWN)]
     return list(dict.fromkeys(jobs))
 
 
@@ -287,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the marks of a document")
     options = parser.parse_args(argv)
     results = run_all(all_jobs())
-    tables = [beside_table, after_table, endless_table, flow_tables, own_table]
+    tables = [beside_table, after_table, endless_table, keys_table, flow_tables, own_table]
     text = "\n\n".join(make(results) for make in tables)
     print(text)
     if options.png:

@@ -48,6 +48,8 @@ YIELD = 0.8
 LEAST_PACE = 1 - YIELD
 #: Seconds. A window as short may be spent at once where that is wanted.
 SHORT = 10.0
+#: Seconds. Some servers write whole ones only.
+WHOLE = 1.0
 #: What is nearly enough is enough: sums of fractions are inexact.
 NEARLY = 1e-6
 
@@ -111,6 +113,8 @@ class Account:
         #: Seconds in which one unit comes back, where they come back one by one; else 0.
         self._unit = 0.0
         self._votes = 0
+        #: Whether some reply has told when all is there again, and whether all that did told whole seconds.
+        self._tells_resets, self._is_blurred = False, True
         self._others = 0.0
 
     def __repr__(self) -> str:
@@ -129,15 +133,39 @@ class Account:
             return False
         reset = figures.reset
         if reset is None:
-            reset = max((limit - remaining) * MINUTE / limit, NEARLY)
+            reset = self._usual_reset(limit, remaining)
+        else:
+            self._tells_resets = True
+            self._is_blurred &= reset == int(reset)
         if limit != self.limit:
             self.limit, self._votes, self._unit = limit, 0, 0.0
             self._window = self._others = 0.0
         else:
             self._learn_others(remaining, mark, now)
         self._learn_form(remaining, reset, now)
-        self._left, self._mark, self._at, self._end = float(remaining), mark, now, now + reset
+        self._left, self._mark, self._end = float(remaining), mark, self._end_by(reset, now)
+        self._at = now
         return True
+
+    def _usual_reset(self, limit: float, remaining: int) -> float:
+        """Return the seconds until all is there again, where a reply does not tell them.
+
+        Servers that write whole seconds tell 0 in the last of them, which is as good as nothing.
+        """
+        if self._tells_resets and limit == self.limit:
+            return WHOLE
+        return max((limit - remaining) * MINUTE / limit, NEARLY)
+
+    def _end_by(self, reset: float, now: float) -> float:
+        """Return when all is there again, by a reply.
+
+        Whole seconds are cut off or rounded. Of several ends of one window the latest is the right one then: at an
+        earlier one a call would be refused.
+        """
+        end = now + reset
+        if self._is_blurred and not self._unit and now < self._end != NEVER and abs(end - self._end) <= WHOLE:
+            return max(end, self._end)
+        return end
 
     def _learn_form(self, remaining: int, reset: float, now: float) -> None:
         """Tell a window from units that come back one by one: the end of a window stays where it is."""
@@ -210,7 +238,7 @@ class Account:
         at = now + (amount - spare) / slope
         if at <= self._end and self.left(now) - self._reserve >= amount + YIELD * self.others * (at - now):
             return at
-        fresh = self.limit - self._reserve - pace * (1 - EARLY) * self._window
+        fresh = self.limit - self._reserve - pace * (self._window - self._early)
         return self._end + max(0.0, amount - fresh) / slope
 
     @property
@@ -244,13 +272,19 @@ class Account:
         if self._spends_short_at_once and self._window <= SHORT:
             return 0.0
         burst = max(1.0 + self._reserve, BURST * self.limit)
-        return max(self.limit - burst, 0.0) / ((1 - EARLY) * self._window)
+        return max(self.limit - burst, 0.0) / (self._window - self._early)
+
+    @property
+    def _early(self) -> float:
+        """Seconds before the end of a window in which nothing is left for later."""
+        blur = min(WHOLE / 2, self._window / 4) if self._is_blurred and self._tells_resets else 0.0
+        return max(EARLY * self._window, blur)
 
     def _line(self, at: float) -> float:
         if self._unit:
             return 0.0
         end = self._end + self._window if self._is_over(at) else self._end
-        return self._pace * min(max(end - at - EARLY * self._window, 0.0), self._window)
+        return self._pace * min(max(end - at - self._early, 0.0), self._window)
 
     def _is_over(self, at: float) -> bool:
         """Whether the window that was told of is over."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.mixture import Group, Mixture, Share
@@ -43,6 +45,21 @@ def test_bulk_has_everything_once_the_interactive_clients_have_stopped() -> None
 
 def test_bulk_keeps_a_part_of_the_places_beside_an_endless_interactive_load() -> None:
     both = run(Group("interactive", 64, 0.0003), BULK)
+    assert both["bulk"].rate >= 0.08 * (both["bulk"].rate + both["interactive"].rate)
+
+
+@pytest.mark.parametrize("keys", [1, 6, 16])
+@pytest.mark.parametrize("bulk_max_wait", [1e9, 1.0])
+def test_interactive_clients_beside_bulk_of_other_keys_take_little_longer(keys: int, bulk_max_wait: float) -> None:
+    alone = run(INTERACTIVE)["interactive"]
+    both = run(INTERACTIVE, replace(BULK, clients=16, keys=keys), bulk_max_wait=bulk_max_wait)
+    assert both["interactive"].p50 <= 1.6 * alone.p50
+    assert both["interactive"].p99 <= 2.2 * alone.p99
+    assert both["bulk"].rate >= 0.4 * run(BULK)["bulk"].rate
+
+
+def test_bulk_of_another_key_keeps_a_part_of_the_places_beside_an_endless_interactive_load() -> None:
+    both = run(Group("interactive", 64, 0.0003), replace(BULK, keys=1))
     assert both["bulk"].rate >= 0.08 * (both["bulk"].rate + both["interactive"].rate)
 
 

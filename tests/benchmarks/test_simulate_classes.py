@@ -16,6 +16,7 @@ TABLES = (
     simulate_classes.beside_table,
     simulate_classes.after_table,
     simulate_classes.endless_table,
+    simulate_classes.keys_table,
     simulate_classes.flow_tables,
     simulate_classes.own_table,
 )

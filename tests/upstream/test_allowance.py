@@ -49,6 +49,25 @@ def test_a_limit_that_is_not_told_is_the_most_that_was_left() -> None:
     assert account_of(Figures(None, 40, 30.0)).limit == 40
 
 
+def test_of_the_ends_that_whole_seconds_tell_of_a_window_the_latest_is_taken() -> None:
+    """The server counts down from 10: 8.6 is told as 8 or as 9, and a call at the earlier end would be refused."""
+    account = account_of(Figures(60, 59, 10.0), Figures(60, 58, 9.0), Figures(60, 57, 7.0))
+    assert account.left(9.9) == 57
+    assert account.left(10.1) == 60
+
+
+def test_of_the_ends_that_fractions_of_seconds_tell_the_last_is_taken() -> None:
+    account = account_of(Figures(60, 59, 10.25), Figures(60, 58, 9.1), Figures(60, 57, 8.0))
+    assert account.left(10.05) == 60
+
+
+def test_a_window_in_whole_seconds_is_not_taken_for_another_where_its_last_second_is_told_as_none() -> None:
+    account = account_of(Figures(10, 9, 2.0), Figures(10, 8, 1.0), Figures(10, 0, None))
+    assert account.left(2.9) == 0
+    assert account.left(3.1) == 10
+    assert account.per_minute == 60
+
+
 @pytest.mark.parametrize("figures", [Figures(), Figures(60), Figures(None, None, 7.0)])
 def test_figures_without_what_is_left_tell_nothing(figures: Figures) -> None:
     account = Account()

@@ -193,6 +193,14 @@ def test_one_proxy_uses_nearly_all_calls_and_none_is_refused(form: str, window: 
 
 
 @pytest.mark.parametrize("form", [WINDOW, BUCKET])
+@pytest.mark.parametrize("window", [1.0, 10.0, MINUTE])
+def test_resets_in_whole_seconds_cost_no_more_than_the_second_that_they_leave_open(form: str, window: float) -> None:
+    bench = Bench(Rates(calls=60, tokens=100_000, window=window, counts_by=form, headers=SECONDS)).run(180.0)
+    assert bench.refused == 0
+    assert bench.account.admitted >= 0.9 * 180
+
+
+@pytest.mark.parametrize("form", [WINDOW, BUCKET])
 @pytest.mark.parametrize("seed", range(3))
 def test_three_proxies_share_an_account_without_talking_to_each_other(form: str, seed: int) -> None:
     bench = Bench(Rates(calls=60, tokens=100_000, counts_by=form), replicas=3, seed=seed).run(180.0)
