@@ -62,6 +62,7 @@ bench-peers: $(VENV)/.bench ## the same beside mosec and BentoML, each installed
 simulate: $(VENV)/.bench ## write the tables and pictures of docs/timing.md and docs/fairness.md anew
 	$(BIN)/python -m benchmarks.simulate --png docs/timing.png --write docs/timing.md
 	$(BIN)/python -m benchmarks.simulate_classes --png docs/fairness.png --write docs/fairness.md
+	$(BIN)/python -m benchmarks.simulate_limits --write docs/fairness.md
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from outside, a minute for each target
