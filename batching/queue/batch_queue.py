@@ -303,7 +303,7 @@ class BatchQueue:
         self._lanes.close_if_empty(lane)
         if not batch.items:
             return None
-        self._turns.left(batch, lane.most_items, has_others=len(self._lanes) > (not lane.is_empty))
+        self._turns.left(lane, batch, self._lanes)
         beside = len(self._in_flight.batches)
         self._in_flight.add(batch)
         if lane.in_flight is not None:

@@ -77,15 +77,16 @@ class Turns:
             return bulk.lane, bulk.decision if bulk.decision.due <= now else first.decision
         return first.lane, first.decision
 
-    def left(self, batch: Batch, most: int, *, has_others: bool) -> None:
-        """Note that a batch leaves, which may hold ``most`` items; ``has_others``: items of other lanes wait."""
-        items = len(batch.items)
+    def left(self, lane: Lane, batch: Batch, lanes: Iterable[Lane]) -> None:
+        """Note that a batch of a lane leaves; ``lanes``: those with waiting items now."""
+        items, most = len(batch.items), lane.most_items
         is_bulk = batch.bulk_items == items
-        self._is_fullests[is_bulk] = has_others and not self._is_fullests[is_bulk]
+        others = [each for each in lanes if each is not lane]
+        self._is_fullests[is_bulk] = bool(others) and not self._is_fullests[is_bulk]
         if is_bulk:
             self._owed = max(0, self._owed - items)
             self._passed = self._passed_items = 0
-        elif has_others:
+        elif any(not each.waiting for each in others):
             self._owed = min(most, self._owed + most - items)
             self._passed += 1
             self._passed_items += items

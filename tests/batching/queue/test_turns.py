@@ -66,7 +66,7 @@ class Bench:
         for part in composed.parts:
             batch.add(part)
         take_out(lane, composed, batch)
-        self.turns.left(batch, lane.most_items, has_others=any(each is not lane for each in self.busy))
+        self.turns.left(lane, batch, self.busy)
         return lane
 
     def order(self, count: int, *, refill: Lane | None = None, items: int = 0) -> list[Lane]:
@@ -215,11 +215,12 @@ def test_a_flood_of_aged_bulk_does_not_go_for_its_age_where_interactive_batches_
 
 def test_nothing_is_owed_to_bulk_that_comes_later(bench: Bench) -> None:
     interactive = bench.lane(interactive=1)
-    bench.order(5, refill=interactive, items=1)
-    bench.lane(bulk=MOST)
+    bench.lane(interactive=3 * PASSED * MOST)
+    bench.order(2 * PASSED, refill=interactive, items=1)
+    bulk = bench.lane(bulk=MOST)
     bench.now = 1.0
     bench.enter(interactive, 1)
-    assert bench.first() is interactive
+    assert bench.first() is not bulk
 
 
 def test_a_suspect_is_due_in_its_class(bench: Bench) -> None:
