@@ -23,6 +23,10 @@ help: ## show this list
 run: $(VENV)/.run ## start the proxy on port 3000, with a real embedding model behind it
 	@exec $(BIN)/python app.py
 
+.PHONY: check-upstream
+check-upstream: $(VENV)/.run ## say what the server at URL=... speaks, and whether batching pays there
+	@exec $(BIN)/python app.py check $(if $(URL),--inference-url $(URL))
+
 .PHONY: test
 test: check $(CLIENTS)/.ready ## run everything that CI runs
 	$(BIN)/python -m pytest

@@ -34,7 +34,11 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Check the settings, hand the flags on as environment, and become gunicorn."""
+    """Check the settings, hand the flags on as environment, and become gunicorn; or carry out `check`."""
+    if argv[:1] == ["check"]:
+        from wiring.check.command import main as check  # noqa: PLC0415 - it needs all of the service
+
+        sys.exit(check(argv[1:]))
     try:
         settings = load_settings(argv, version=__version__)
     except SettingsError as problem:
