@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CONFIG_FLAG = "--config"
 CONFIG_ENV = "CONFIG_FILE"
 
-_USAGE = "python app.py [--SETTING VALUE ...]"
+_USAGE = "python app.py [--SETTING VALUE ...]\n       python app.py check [--help] [--SETTING VALUE ...]"
 _DESCRIPTION = "Batches single embedding requests in front of an embedding server."
 _EPILOG = "A flag beats the environment, which beats the file, which beats the default."
 
