@@ -31,6 +31,8 @@ _to_json = msgspec.json.Encoder(order="deterministic").encode
 class Inputs(fields.Field[Any]):
     """A text, a list of token ids, or a list of either; loads as (items, whether it was a list of inputs)."""
 
+    #: Whether a list of numbers is one input.
+    takes_ids = True
     default_error_messages = {
         "null": _NULL,
         "type": "must be a text, a list of texts, or a list of token ids",
@@ -47,7 +49,7 @@ class Inputs(fields.Field[Any]):
             raise self.make_error("type")
         if not value:
             raise self._without_any(attr)
-        if type(value[0]) is int:
+        if self.takes_ids and type(value[0]) is int:
             return [self._tokens(value)], False
         return self._many(value), True
 

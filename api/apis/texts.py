@@ -27,16 +27,8 @@ _OPENING = ord("[")
 class Texts(Inputs):
     """A text or a list of texts; loads as (items, whether it was a list)."""
 
+    takes_ids = False
     default_error_messages = {"type": "must be a text or a list of texts", "item": "must be a text"}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[list[Item], bool]:  # noqa: ARG002
-        if isinstance(value, str):
-            return [self._text(value)], False
-        if not isinstance(value, list):
-            raise self.make_error("type")
-        if not value:
-            raise self._without_any(attr)
-        return self._many(value), True
 
     def _tokens(self, ids: list[Any]) -> Item:  # noqa: ARG002
         raise self.make_error("item")
