@@ -20,6 +20,7 @@ from benchmarks import precise_loop, processes, report, schedule, wire
 from benchmarks.client import closed_loop
 from benchmarks.optimum import crowd_optimum
 from benchmarks.peers import install
+from wiring.check.progress import Progress
 
 if TYPE_CHECKING:
     import argparse
@@ -238,7 +239,7 @@ def run_rounds(
     targets: Sequence[Target], crowds: Sequence[int], options: argparse.Namespace, upstream_url: str
 ) -> list[Sample]:
     """Every target at every number of clients, `options.rounds` times, in rotating order."""
-    progress = report.Progress()
+    progress = Progress()
     samples: list[Sample] = []
     total = len(crowds) * options.rounds * len(targets)
     for clients in crowds:

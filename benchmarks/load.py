@@ -14,6 +14,7 @@ import psutil
 
 from benchmarks import client, compare, precise_loop, processes, report, schedule, wire
 from benchmarks.peers import install
+from wiring.check.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -165,7 +166,7 @@ def _read(pid: int | None, readings: list[Usage]) -> None:
 
 
 async def _with_bar(loop: Coroutine[Any, Any, Recording], seconds: float, label: str) -> Recording:
-    progress = report.Progress()
+    progress = Progress()
     running = asyncio.get_running_loop()
     started = running.time()
     task = asyncio.ensure_future(loop)

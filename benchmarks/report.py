@@ -6,9 +6,8 @@ import importlib
 import json
 import math
 import statistics
-import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     from benchmarks.client import Recording
     from benchmarks.processes import Usage
-
-_BAR_WIDTH = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,25 +230,3 @@ def _save(pyplot: Any, figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
-
-
-class Progress:
-    """A bar on a terminal; nothing where the output is not one."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._shown = self._stream.isatty()
-
-    def show(self, share: float, label: str) -> None:
-        """Draw `share` (0-1) of the way."""
-        if self._shown:
-            filled = round(min(1.0, share) * _BAR_WIDTH)
-            bar = "#" * filled + "." * (_BAR_WIDTH - filled)
-            self._stream.write(f"\r[{bar}] {share:4.0%} {label}\x1b[K")
-            self._stream.flush()
-
-    def clear(self) -> None:
-        """Take the bar away."""
-        if self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()

@@ -27,7 +27,8 @@ from batching.outcomes import Outcomes
 from batching.queue.batch_queue import BatchQueue
 from batching.timing.adaptive import AdaptiveTiming
 from batching.timing.rule import FULL, HOLD, IDLE, Decision, FixedTiming, LaneState, Timing
-from benchmarks.report import Progress, number, percentile, table
+from benchmarks.report import number, percentile, table
+from wiring.check.progress import Progress
 
 if TYPE_CHECKING:
     import threading

@@ -24,6 +24,7 @@ from wiring import upstreams
 from wiring.check import measuring, picture
 from wiring.check.findings import UpstreamFindings, pair_members, table
 from wiring.check.payoff import Pair, advice, verdict
+from wiring.check.progress import Progress
 from wiring.master import embedded_upstream, machine, raise_open_files_limit
 from wiring.service import Service
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 READY, NOT_READY, WRONG_SETTINGS = 0, 1, 2
 #: Seconds that an upstream has for telling what it is.
 ASKING = 10.0
+#: What the two windows of a crowd take, in windows of calls of one size.
+STEPS_OF_CROWD = 8
 #: Calls under way at once that the endpoints have connections for.
 _CONNECTIONS = max(measuring.CLIENTS)
 
@@ -107,7 +110,8 @@ class Check:
         self._settings = settings
         self._out = out
         self._is_quick = is_quick
-        self._progress = Progress(sys.stderr)
+        self._progress = Progress()
+        self._steps = 0
         #: Whether a reply told of rate limits: then no crowd is tried.
         self._is_limited = False
         self.upstreams: list[UpstreamFindings] = []
@@ -156,7 +160,7 @@ class Check:
     def _look_at(self, endpoint: Endpoint) -> UpstreamFindings:
         """Ask one upstream what it is, send it a text, and measure its calls."""
         found = UpstreamFindings(endpoint.url)
-        self._progress.show(f"asking {endpoint.url}")
+        self._show(f"asking {endpoint.url}")
         try:
             finding = endpoint.find_out(ASKING, may_call=True)
             found.speaks = finding.sentence if finding is not None else f"is spoken to as {endpoint.speaks}"
@@ -174,7 +178,7 @@ class Check:
             found.problem = f"{problem} ({reason})" if reason else str(problem)
         if found.is_ready and not self._is_quick:
             most = min(self._settings.max_batch_size, found.most_items or self._settings.max_batch_size)
-            sizes = measuring.ladder(endpoint, most, lambda size: self._progress.show(f"calls of {size} texts"))
+            sizes = measuring.ladder(endpoint, most, lambda size: self._show(f"calls of {size} texts"))
             found.times, found.stopped_by = sizes
         self._progress.clear()
         return found
@@ -190,7 +194,7 @@ class Check:
         service.start()
         try:
             for clients in measuring.CLIENTS:
-                self._progress.show(f"{clients} clients, {window:.1f} s each way")
+                self._show(f"{clients} clients, {window:.1f} s each way", STEPS_OF_CROWD)
                 straight = measuring.direct(endpoints, clients, window)
                 through = measuring.batched(service.batcher, service.pool.speakers.fit, clients, window)
                 if error := straight.error or through.error:
@@ -215,26 +219,12 @@ class Check:
             self.advice = advice(self._settings, measured.times, measured.line, self.pairs, cap)
         self._say(self.verdict, *(f"- {each}" for each in self.advice))
 
+    def _show(self, what: str, steps: int = 1) -> None:
+        """Show what is done next, which takes as long as so many calls of one size."""
+        looks = len(self._settings.inference_url) * (1 + len(measuring.sizes(self._settings.max_batch_size)))
+        self._progress.show(min(1.0, self._steps / (looks + STEPS_OF_CROWD * len(measuring.CLIENTS))), what)
+        self._steps += steps
+
     def _say(self, *lines: str) -> None:
         self._out.write("".join(f"{line}\n" for line in lines))
         self._out.flush()
-
-
-class Progress:
-    """One line on a terminal that says what is done at the moment; nothing where the output is none."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._is_shown = stream.isatty()
-
-    def show(self, what: str) -> None:
-        """Say what is done."""
-        if self._is_shown:
-            self._stream.write(f"\r\x1b[K… {what}")
-            self._stream.flush()
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._is_shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
