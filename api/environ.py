@@ -8,5 +8,7 @@ IS_GONE = "autobatch.is_gone"
 STARTED = "autobatch.started"
 #: The client whose key a request carries; absent where its key has no name of its own.
 CLIENT = "autobatch.client"
+#: What the request asked the engine for; there where each request is logged.
+CALL = "autobatch.call"
 #: The request's identity.
 REQUEST_ID = "autobatch.request_id"

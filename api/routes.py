@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.apis.about import About
     from config import Settings
     from instrumentation.metrics import Metrics
+    from instrumentation.request_log import RequestLog
 
 
 def register(
@@ -31,11 +32,12 @@ def register(
     about: Callable[[], About],
     readiness: operations.KnowsReadiness,
     metrics: Metrics,
+    request_log: RequestLog | None,
     is_draining: Callable[[], bool],
 ) -> None:
-    """Give the app all its routes, error handlers and headers."""
+    """Give the app all its routes, error handlers and headers. ``request_log``: None where requests are not logged."""
     errors.register(app)
-    timing.register(app, metrics)
+    timing.register(app, metrics, request_log)
     operations.register_metrics(app, metrics)
     cors.register(app, settings.cors_allow_origin)
     auth.register(app, settings.api_key, settings.client_keys)

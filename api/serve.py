@@ -12,7 +12,7 @@ from flask import Blueprint, Response
 from api.apis.query import Bounds, Forward, Query, Route
 from api.app import current_request
 from api.body import read_body
-from api.environ import IS_GONE, STARTED
+from api.environ import CALL, IS_GONE, STARTED
 from api.error_forms import RequestError, quoted
 from api.finished import FinishedResponse
 from api.held_refusals import SOONEST, HeldRefusals
@@ -78,6 +78,7 @@ class _Shared:
         self.request_timeout = settings.request_timeout
         self.ranks = Ranks(settings)
         self.watch = MemberWatch()
+        self.logs_requests = settings.log_requests == "on"
         self._held = HeldRefusals()
         self.token_ids_were_told = False
 
@@ -91,7 +92,7 @@ def _view(route: Route, engine: Engine, shared: _Shared) -> Callable[..., Respon
     payload_limit, most_seconds = shared.payload_limit, shared.request_timeout
     batcher, fit, get_bounds, carry_out, observer, count_token_ids = engine
     takes_base64, any_type = route.takes_base64, route.any_type
-    rank_of = shared.ranks.of
+    rank_of, logs_requests = shared.ranks.of, shared.logs_requests
 
     def view(**arguments: str) -> Response:
         environ = current_request().environ
@@ -116,6 +117,8 @@ def _view(route: Route, engine: Engine, shared: _Shared) -> Callable[..., Respon
             _warn_of(shared.watch.see(more))
         try:
             call = Call(query.items, fit(query.key, query.items), deadline, environ.get(IS_GONE), rank)
+            if logs_requests:
+                environ[CALL] = call
             batcher.ask(call)
             if not takes_base64 and _are_packed(call):
                 call.results = _as_numbers(call.results)

@@ -1,4 +1,4 @@
-"""Times every request from the first look at it to its answer, and counts it by route and status."""
+"""Times every request from the first look at it to its answer, counts it by route and status, and has it logged."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import time
 from typing import TYPE_CHECKING
 
 from api.app import current_request
-from api.environ import STARTED
+from api.environ import CALL, STARTED
+from api.request_id import request_id
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
     from instrumentation.metrics import Metrics
+    from instrumentation.request_log import RequestLog
 
 
-def register(app: Flask, metrics: Metrics) -> None:
-    """Time every request of this app."""
+def register(app: Flask, metrics: Metrics, request_log: RequestLog | None = None) -> None:
+    """Time every request of this app. ``request_log``: told of each as well, if it is given."""
 
     def begin() -> None:
         current_request().environ[STARTED] = time.monotonic()
@@ -24,7 +26,11 @@ def register(app: Flask, metrics: Metrics) -> None:
         current = current_request()
         rule = current.url_rule
         seconds = time.monotonic() - current.environ[STARTED]
-        metrics.observe_http(rule.rule if rule is not None else "unmatched", response.status_code, seconds)
+        route = rule.rule if rule is not None else "unmatched"
+        metrics.observe_http(route, response.status_code, seconds)
+        if request_log is not None:
+            environ = current.environ
+            request_log.request(request_id(environ), route, response.status_code, seconds, environ.get(CALL))
         return response
 
     app.before_request(begin)

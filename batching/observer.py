@@ -56,6 +56,8 @@ class CallReport(NamedTuple):
     #: Seconds.
     latency: float
     error: ProxyError | None
+    #: Of all items together; None where the upstream does not count them.
+    tokens: int | None = None
 
 
 class Observer:

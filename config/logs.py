@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from config.settings import Settings
 
+#: The logger of lines for each request and upstream call.
+REQUEST_LOGGER = "autobatch.requests"
+
 _TEXT = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
 
 #: What would end a line, move a terminal's cursor or turn the direction of its text. Words of upstreams and clients
@@ -93,5 +96,7 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
             # The upstream side reports failed connections itself, as errors and log lines of its own.
             "urllib3": {"level": "ERROR"},
+            # They are asked for by a setting of their own (`log_requests`), so the level of the others does not count.
+            REQUEST_LOGGER: {"level": "INFO"},
         },
     }

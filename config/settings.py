@@ -208,6 +208,12 @@ class Settings(UpstreamSettings):
         _LOGGING, "info", ("debug", "info", "warning", "error"), "Least severe message that is logged."
     )
     log_format: str = choice(_LOGGING, "text", ("text", "json"), "Lines for people, or JSON for machines.")
+    log_requests: str = choice(
+        _LOGGING,
+        "off",
+        ("off", "on"),
+        "Whether each request and upstream call is logged, without bodies and keys.",
+    )
 
     api_key: str | None = secret(
         _SECRETS,

@@ -270,7 +270,8 @@ class UpstreamPool(Observer):
         url = upstream.endpoint.url
         if error is not None or now >= self._clamp.rises_at:
             self._clamp.learn(url, batch, error, now)
-        self._observer.on_call(CallReport(url, len(batch.items), batch.reason, retry_reason, now - began, error))
+        report = CallReport(url, len(batch.items), batch.reason, retry_reason, now - began, error, tokens)
+        self._observer.on_call(report)
         if ejected:
             self._observer.on_ejection(url)
 

@@ -23,6 +23,7 @@ from batching import (
 )
 from instrumentation.logs import UpstreamLog
 from instrumentation.metrics import Metrics
+from instrumentation.request_log import RequestLog
 from upstream.clamp import Clamp
 from upstream.identity import Identities
 from upstream.monitor import UpstreamMonitor
@@ -57,7 +58,11 @@ class Service:
         clock = SystemClock()
         self.metrics = Metrics()
         upstream_log = UpstreamLog(clock)
+        flows = [each.name for each in settings.client_keys]
+        self._request_log = RequestLog(frozenset(flows)) if settings.log_requests == "on" else None
         self._observers = Observers(self.metrics, upstream_log)
+        if self._request_log is not None:
+            self._observers.add(self._request_log)
         identities = Identities()
         self._closing: list[Endpoint] = []
         if endpoints is None:
@@ -94,7 +99,6 @@ class Service:
         self.queue = BatchQueue(self.limits, self.capacity, lambda: _timing(settings, len(endpoints)), clock)
         self.metrics.read_gauges_from(self.queue)
         self.metrics.limits.read_from(self.pool.pacing.states)
-        flows = [each.name for each in settings.client_keys]
         self.metrics.expect([each.url for each in endpoints], [route.path for route in ROUTES], flows)
         self.batcher = Batcher(self.queue, self.pool, clock, threads=batches, observer=self._observers)
         told.add(self.batcher.isolation)
@@ -135,6 +139,8 @@ class Service:
     def count_unread(self, status: int) -> None:
         """Count a request that the worker refused before its route was known."""
         self.metrics.count_unread(status)
+        if self._request_log is not None:
+            self._request_log.unread(status)
 
     def _engine(self) -> Engine:
         return Engine(
@@ -156,6 +162,7 @@ class Service:
             about=self.knowledge.get_about,
             readiness=self.readiness,
             metrics=self.metrics,
+            request_log=self._request_log,
             is_draining=lambda: self.draining,
         )
         return app
