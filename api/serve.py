@@ -50,8 +50,8 @@ class Engine(NamedTuple):
     """What requests are served with."""
 
     batcher: Batcher
-    #: Returns the key under which the upstreams do it; raises ``Unsupported``.
-    fit: Callable[[BatchKey, Sequence[Item]], BatchKey]
+    #: Returns the key under which the upstreams do it, by the deadline; raises a ``ProxyError``.
+    fit: Callable[[BatchKey, Sequence[Item], float], BatchKey]
     #: What one request may ask for at present.
     bounds: Callable[[], Bounds]
     carry_out: Callable[[Forward, dict[str, Any], float, str], Response]
@@ -116,7 +116,7 @@ def _view(route: Route, engine: Engine, shared: _Shared) -> Callable[..., Respon
         if more := query.key.options.more:
             _warn_of(shared.watch.see(more))
         try:
-            call = Call(query.items, fit(query.key, query.items), deadline, environ.get(IS_GONE), rank)
+            call = Call(query.items, fit(query.key, query.items, deadline), deadline, environ.get(IS_GONE), rank)
             if logs_requests:
                 environ[CALL] = call
             batcher.ask(call)

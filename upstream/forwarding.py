@@ -70,7 +70,7 @@ class Forwarding:
         stopping: threading.Event,
         observer: Observer,
         adapt: Callable[[float], None],
-        speaker: Callable[[], AnyEndpoint],
+        speaker: Callable[[float], AnyEndpoint],
     ) -> None:
         """``members`` are the pool's, and ``lock`` guards them. ``at_once``: requests under way.
 
@@ -99,7 +99,7 @@ class Forwarding:
         Raises ``Unsupported`` (404) where the upstreams do not have the path, ``UpstreamUnavailable`` where it is not
         known yet what they have, ``DeadlineExceeded``, ``ClientGone`` and ``ShuttingDown``.
         """
-        self._check(path)
+        self._check(path, deadline)
 
         def look() -> None:
             if has_left is not None and has_left():
@@ -110,9 +110,9 @@ class Forwarding:
         self._places.take(deadline, look)
         return Passage(self, deadline, look)
 
-    def _check(self, path: str) -> None:
+    def _check(self, path: str, deadline: float) -> None:
         """Raise ``Unsupported`` where the upstreams do not have the path: all speak the same API."""
-        endpoint = self._speaker()
+        endpoint = self._speaker(deadline)
         if not endpoint.forwards(path):
             raise Unsupported(
                 f"the upstream does not have {path}: its API is {endpoint.speaks}, and this route is one of a Text "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from batching.capacity import UNLIMITED_BYTES, Slots
 from batching.clock import NOW
+from batching.errors import UpstreamUnavailable
 from upstream.busy import Busy, QuotaExhausted, RateLimited
 from upstream.governor import Governor
 from upstream.pauses import Pauses
@@ -110,6 +111,8 @@ class Rations:
             governor = self.governor or self.govern(Governor(now))
             governor.refused(batch, error.kind, error.pause or 0.0, now)
         if self.governor is not None:
+            if isinstance(error, UpstreamUnavailable) and error.pause is None:
+                self.governor.give_back(batch, now)  # it was not answered, so it was hardly counted: a reply will tell
             self.governor.ended(batch, now, tokens=tokens, is_well=error is None)
 
     def _shut(self, quota: QuotaExhausted, now: float) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batching import Answer, BatchKey, CallReport, Options, Task
+from batching.clock import NEVER
 from batching.errors import (
     ProxyError,
     Unsupported,
@@ -299,5 +300,5 @@ def test_what_the_upstreams_cannot_do_the_pool_cannot_do() -> None:
     key = BatchKey(Task.EMBED, Options(dimensions=8))
     bench.upstreams[0].refusals = {key: "no dimensions"}
     with pytest.raises(Unsupported, match="no dimensions"):
-        bench.pool.speakers.fit(key, items_of("a"))
-    assert bench.pool.speakers.fit(BatchKey(Task.EMBED), items_of("a")) == BatchKey(Task.EMBED)
+        bench.pool.speakers.fit(key, items_of("a"), NEVER)
+    assert bench.pool.speakers.fit(BatchKey(Task.EMBED), items_of("a"), NEVER) == BatchKey(Task.EMBED)

@@ -133,13 +133,14 @@ def direct(endpoints: Sequence[Endpoint], clients: int, seconds: float) -> Crowd
 
 
 def batched(
-    batcher: Batcher, fit: Callable[[BatchKey, Sequence[Item]], BatchKey], clients: int, seconds: float
+    batcher: Batcher, fit: Callable[[BatchKey, Sequence[Item], float], BatchKey], clients: int, seconds: float
 ) -> Crowd:
     """Let so many clients ask the engine, as the service's requests do."""
 
     def ask(number: int) -> int:  # noqa: ARG001 - all have the same engine
         items = [text()]
-        call = Call(items, fit(_KEY, items), time.monotonic() + LONGEST_WINDOW)
+        deadline = time.monotonic() + LONGEST_WINDOW
+        call = Call(items, fit(_KEY, items, deadline), deadline)
         batcher.ask(call)
         return call.batch_size
 
