@@ -10,7 +10,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from api.apis.table import APIS, ROUTES, api_of
-from api.documents.headers import PARAMETERS
+from api.documents.headers import BATCHED, CAPPED, DEADLINE, RANKS, REFUSED
 from api.documents.operations import OPERATIONS, SAMPLES, SERVICE, SHOWN_WITH_LIBRARY, Operation
 from api.documents.shapes import teach
 from api.error_forms import RequestError
@@ -79,7 +79,7 @@ def document(version: str, routes: Iterable[Route] = ROUTES) -> Shape:
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     for name in ("api-key", "x-api-key"):
         spec.components.security_scheme(name, {"type": "apiKey", "in": "header", "name": name})
-    for component, (name, words, shape) in PARAMETERS.items():
+    for component, (name, words, shape) in [*DEADLINE.items(), *RANKS.items()]:
         told = {"name": name, "description": words, "schema": shape}
         spec.components.parameter(component, "header", told)
     for api in APIS:
@@ -105,7 +105,7 @@ def _add(spec: APISpec, route: Route, told: Operation) -> None:
         "summary": told.summary,
         "description": _text(route.path, told),
         "operationId": _identifier(route.path),
-        "parameters": [*PARAMETERS],
+        "parameters": [*DEADLINE, *(RANKS if told.is_batched else ())],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": route.schema, "example": told.example}},
@@ -123,9 +123,21 @@ def _response(path: str, status: int, told: Operation) -> Shape:
     schema = told.answer if status == 200 else _error_reference(path)
     return {
         "description": STATUSES[status],
-        "headers": _IDENTITY,
+        "headers": _IDENTITY | _headers(status, is_batched=told.is_batched),
         "content": {"application/json": {"schema": schema}},
     }
+
+
+def _headers(status: int, *, is_batched: bool) -> Shape:
+    """Return the headers that answers of a status have beside the identity."""
+    told: dict[str, tuple[str, Shape]] = {}
+    if status == 200 and is_batched:
+        told |= BATCHED
+    if status in {429, 503}:
+        told |= REFUSED
+    if status == 429:
+        told |= CAPPED
+    return {name: {"description": words, "schema": shape} for name, (words, shape) in told.items()}
 
 
 def _error_name(api: Api) -> str:

@@ -48,6 +48,8 @@ class Operation(NamedTuple):
     example: Mapping[str, Any]
     answer: Shape
     text: str = ""
+    #: Whether its inputs share upstream calls with those of other requests; else it is passed on.
+    is_batched: bool = True
 
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -91,6 +93,7 @@ OPERATIONS: Mapping[str, Operation] = {
         {"inputs": {"source_sentence": "It rains.", "sentences": ["It pours.", "I am a door."]}},
         _list_of(_NUMBER),
         "Passed on to the upstream.",
+        is_batched=False,
     ),
     "/tokenize": Operation(
         TEI,
@@ -98,9 +101,15 @@ OPERATIONS: Mapping[str, Operation] = {
         {"inputs": "What is vector search?"},
         _list_of(_list_of(_TOKEN)),
         "Passed on to the upstream, in as many calls as it takes.",
+        is_batched=False,
     ),
     "/decode": Operation(
-        TEI, "Texts of token ids", {"ids": [101, 2054, 102]}, _list_of(_TEXT), "Passed on to the upstream."
+        TEI,
+        "Texts of token ids",
+        {"ids": [101, 2054, 102]},
+        _list_of(_TEXT),
+        "Passed on to the upstream.",
+        is_batched=False,
     ),
     "/": Operation(
         TEI,

@@ -56,15 +56,24 @@ def test_it_is_valid_openapi_three_point_one(whole: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-def test_every_route_is_told_to_take_the_headers_that_rank_a_request(whole: dict[str, Any], route: Any) -> None:
+def test_every_route_takes_a_deadline_and_those_that_are_batched_the_headers_that_rank_a_request(
+    whole: dict[str, Any], route: Any
+) -> None:
     path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.path)
     parameters = whole["components"]["parameters"]
     told = [parameters[each["$ref"].rpartition("/")[2]] for each in whole["paths"][path]["post"]["parameters"]]
-    assert [(each["name"], each["in"]) for each in told] == [
-        ("X-Priority", "header"),
-        ("X-Max-Wait-Ms", "header"),
-        ("X-Fairness-Id", "header"),
-    ]
+    ranks = ["X-Priority", "X-Max-Wait-Ms", "X-Fairness-Id"]
+    is_passed_on = path in {"/similarity", "/tokenize", "/decode"}
+    assert [each["name"] for each in told] == ["X-Request-Timeout-Ms", *(() if is_passed_on else ranks)]
+    assert {each["in"] for each in told} == {"header"}
+
+
+def test_the_headers_of_answers_are_told(whole: dict[str, Any]) -> None:
+    responses = whole["paths"]["/embed"]["post"]["responses"]
+    assert {"X-Request-Id", "X-Batch-Size", "X-Batch-Class", "X-Batch-Shared"} <= set(responses["200"]["headers"])
+    assert {"Retry-After", "X-RateLimit-Limit-Requests"} <= set(responses["429"]["headers"])
+    assert set(responses["400"]["headers"]) == {"X-Request-Id"}
+    assert set(whole["paths"]["/tokenize"]["post"]["responses"]["200"]["headers"]) == {"X-Request-Id"}
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
