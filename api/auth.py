@@ -23,7 +23,8 @@ OPEN_ENDPOINTS = frozenset(
 )
 OPEN_FOLDER = "/docs/"
 
-_BEARER = "Bearer "
+#: The scheme's name, whose case does not matter (RFC 9110, 11.1).
+_BEARER = "bearer "
 #: Stands for the client of a key that does not open.
 _WRONG = Client(Flow(""))
 
@@ -54,7 +55,8 @@ class Keys:
         and the first that is right counts.
         """
         bearer = environ.get("HTTP_AUTHORIZATION")
-        if bearer is not None and bearer.startswith(_BEARER) and self._opens(bearer[len(_BEARER) :], environ):
+        is_bearer = bearer is not None and bearer[: len(_BEARER)].lower() == _BEARER
+        if bearer is not None and is_bearer and self._opens(bearer[len(_BEARER) :], environ):
             return True
         for name in ("HTTP_API_KEY", "HTTP_X_API_KEY"):
             alone = environ.get(name)

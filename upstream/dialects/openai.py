@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 
-from batching.errors import Unsupported, UpstreamProtocolError
+from batching.errors import Unsupported, UpstreamOverloaded, UpstreamProtocolError
 from batching.key import BatchKey, Options, Task
 from batching.outcomes import Answer
 from formats.bounded import Bounded
@@ -48,7 +49,9 @@ _OWN = frozenset({"input", "model", "dimensions", "encoding_format"})
 _OF_OTHER_NUMBERS = frozenset({"output_dtype", "embedding_type", "embedding_types", "embed_dtype", "endianness"})
 #: Statuses of a server that does not know the path; and of one that may not have liked the encoding.
 _UNKNOWN_PATH = frozenset({404, 405})
-_MAY_BE_ENCODING = frozenset({400, 422, 501})
+_MAY_BE_ENCODING = frozenset({400, 422, 500, 501})
+#: Words of a 200 that says that there is too much to do.
+_IS_BUSY = re.compile(r"rate.?limit|too many requests|throttl|server (?:is )?busy|overloaded", re.IGNORECASE).search
 #: Statuses of a server that does not know the model, or does not serve it to this client.
 _OF_MODEL = frozenset({400, 403, 404, 422})
 
@@ -162,6 +165,8 @@ class OpenAiDialect:
             is_told = bool(words) and concerns_encoding(reply.body)
             if (is_told or not words) and self._encodings.refused(asked.model, asked.encoding, is_told=is_told):
                 raise AskAgain from problem
+            if _IS_BUSY(words):
+                raise UpstreamOverloaded("the upstream answered 200 with a rate limit", retry_after=1) from problem
             # The words may quote any of the inputs, and they may belong to different clients.
             quoted = f": {words}" if words and count == 1 else ""
             raise UpstreamProtocolError(f"the upstream answered 200 with an error{quoted}", reason=words) from problem
@@ -240,7 +245,9 @@ class OpenAiDialect:
         return None
 
     def credentials(self, api_key: str) -> Mapping[str, str]:
-        return {"api-key": api_key} if self._preset.has_key_header else {"Authorization": f"Bearer {api_key}"}
+        # An address that names a deployment is Azure's, whatever name its host has been given.
+        is_azure = self._preset.has_key_header or self._paths.fixes_model
+        return {"api-key": api_key} if is_azure else {"Authorization": f"Bearer {api_key}"}
 
     def forwards(self, path: str) -> bool:  # noqa: ARG002 - no route is shared with an API that passes requests on
         return False

@@ -14,6 +14,7 @@ Pure; the work is bounded, for few characters are looked at and no gap in a patt
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,7 +34,7 @@ BYTES_PER_TOKEN = 4
 MAX_LOOKED_AT = 400
 _TELLS = re.compile(
     r"batch|too |max|limit|at most|than|exceed|allow|larger|<=|≤|context|length|tokens|large|up to|only|support|超过"
-    r"|count|size|>|too_|split",
+    r"|between|count|size|>|too_|split",
     re.IGNORECASE,
 ).search
 
@@ -48,7 +49,7 @@ _LIMIT = (
     r"(?:max(?:imum)?|limit(?:ed)?|at most|up to|only|allow(?:s|ed)?|exceed(?:s|ed)?|(?:more|larger|greater|less) than"
     r"|supports?|>|<=|≤)"
 )
-_NO_FIGURE = r"[^\d'\"`]"
+_NO_FIGURE = r"(?:[^\d'\"`]|(?<=\w)'(?=s\b))"
 _OF_CALL = r"(?:batch|request|call|total|overall|submitted|submission|payload)"
 _IN_CALL = rf"(?:in|per) (?:the |this |your |one |a )?{_OF_CALL}\b"
 #: Up to a figure, which is a limit.
@@ -75,7 +76,7 @@ _OF_TOKENS = _all(
     rf"total (?:number of )?(?:input )?tokens\W{{1,3}}{_HAD}\W{{1,3}}{_BOUND}",
     rf"{_OF_CALL}\b{_NO_FIGURE}{{0,40}}?{_HAD} tokens\W{_BOUND}",
     rf"{_HAD} tokens {_IN_CALL}{_BOUND}",
-    rf"tokens {_IN_CALL}{_BOUND}",
+    rf"tokens {_IN_CALL}(?:\W{{1,3}}{_HAD}\W{{1,3}})?{_BOUND}",
     rf"{_LIMIT}{_NO_FIGURE}{{0,30}}{_MOST} tokens {_IN_CALL}",
     rf"\b{_OF_CALL} exceeds{_NO_FIGURE}{{0,40}}{_MOST} tokens\b",
     rf"too many tokens\W{{1,3}}{_HAD}\W{{1,3}}{_NO_FIGURE}{{0,30}}{_MOST}",
@@ -112,11 +113,17 @@ _OF_LENGTH = _any(
 _OF_ITEMS_FIRST = _all(
     rf"(?:largest allowed|maximum) (?:input )?(?:list |array )?size {_MOST}\.?$",  # Jina
     rf"batchSize value of {_HAD} but the supported range is from \d+ \(inclusive\) to (?P<above>{_N}) \(exclusive\)",
+    r"(?<!tokens in )(?<!tokens per )(?<!tokens in the )"
     rf"batch(?:[ _-]?size)?(?: of| exceeded)?\W{{0,3}}{_HAD}\)?(?: {_ITEMS})?\W{{0,3}}"
     rf"(?:>|exceeds?|is (?:larger|greater|more|bigger) than|over){_NO_FIGURE}{{0,60}}{_MOST}",  # TEI
+    rf"batch[ _-]?size\W{{0,3}}{_HAD}\W{{1,3}}{_NO_FIGURE}{{0,40}}{_LIMIT}{_NO_FIGURE}{{0,10}}{_MOST}",
+    rf"batch(?:[ _-]?size)? limit exceeded\W{{0,3}}(?:{_HAD}\s?/\s?{_MOST})?",
 )
 _OF_ITEMS = _all(
     rf"batch[ _-]?size\b{_NO_FIGURE}{{0,60}}?(?:{_LIMIT}|equal to|is|=){_NO_FIGURE}{{0,40}}{_MOST}",
+    rf"max(?:imum)?(?: allowed)? batch[ _-]?size(?: is| of)?\W{{0,3}}{_MOST}",
+    rf"between \d+ and {_MOST} {_ITEMS}",
+    rf"exceeds?{_NO_FIGURE}{{0,20}}{_MOST}[ -](?:input|item|text|document|instance|string)s? (?:limit|maximum)",
     rf"{_MOST} {_ITEMS} (?:is|are|can be) (?:allowed|permitted|supported|accepted)",  # Vertex
     rf"number of {_ITEMS}\W{{1,3}}{_HAD}\W{{1,3}}{_NO_FIGURE}{{0,60}}?{_MOST}",
     rf"number of {_ITEMS}{_NO_FIGURE}{{0,60}}{_MOST}",
@@ -125,12 +132,14 @@ _OF_ITEMS = _all(
     rf"(?:max(?:imum)?|limit)(?: \w+){{0,4}}? {_MOST} {_ITEMS}",
     rf"{_ITEMS}{_NO_FIGURE}{{0,60}}less than or equal to {_MOST}",  # Cohere
     rf"{_ITEMS} (?:length|count|size)\W{{1,3}}(?:{_HAD}\W{{1,3}})?{_BOUND}",
+    rf"\blen\({_ITEMS}\)\s?={{1,2}}\s?{_HAD}{_NO_FIGURE}{{1,30}}{_MOST}",
     rf"\blen\({_ITEMS}\){_NO_FIGURE}{{0,30}}?{_LIMIT}{_NO_FIGURE}{{0,10}}{_MOST}",
     rf"(?:array|list)\b[^'\"\d]{{0,4}}too long\b{_NO_FIGURE}{{0,60}}{_MOST}",  # OpenAI
     rf"(?:maximum item count|maxItems)\W{{1,3}}{_MOST}",  # Bedrock
     rf"数组最大不得超过\s?{_MOST}\s?条",  # Zhipu
     rf"too many {_ITEMS}[^'\"`]{{0,120}}?{_LIMIT}{_NO_FIGURE}{{0,40}}{_MOST}",
     rf"batch(?: size)?(?: is| was)? too (?:large|big|long)\b[^'\"`]{{0,80}}?{_LIMIT}{_NO_FIGURE}{{0,40}}{_MOST}",
+    rf"max(?:imum)? number of {_ITEMS}[^'\"`]{{0,20}}exceed",
     rf"too many {_ITEMS}|batch(?: size)?(?: is| was)? too (?:large|big|long)\b",
     r"split (?:it |them )?into (?:more|smaller) batches|reduce (?:the |your )?batch[ _-]?size",
     rf"field validation for '{_ITEMS}' failed on the '(?:max|lte)' tag",  # Go's validator
@@ -159,7 +168,8 @@ def is_echo(text: str, items: Iterable[Item]) -> bool:
     found = _find(text)
     of_length = _OF_LENGTH.search(text[:MAX_LOOKED_AT])
     span = found[1] if found is not None else of_length[0] if of_length is not None else ""
-    return bool(span) and any(span in words for item in items for words in _strings(item))
+    said = _bare(span)
+    return bool(said) and any(said in _bare(words) for item in items for words in _strings(item))
 
 
 def _find(text: str) -> tuple[SizeLimit, str] | None:
@@ -193,6 +203,11 @@ def _of_items(found: re.Match[str]) -> SizeLimit:
 def _figure(digits: str | None) -> int | None:
     """Return the number that was written, None for none and for 0."""
     return int(digits.replace(",", "").replace("_", "")) or None if digits else None
+
+
+def _bare(text: str) -> str:
+    """Return the letters and digits without case and accents: models that ignore these may repeat a text without."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).casefold()))
 
 
 def _strings(item: Item) -> list[str]:

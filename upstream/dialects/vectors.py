@@ -29,6 +29,8 @@ _NAMES = (
 #: Members of an element that hold its vector, and those that hold its position.
 _OF_ELEMENT = ("embedding", "vector", "values", "dense", "embeddings")
 _POSITIONS = ("index", "idx")
+#: Members that hold its position where they number all elements from 0 on, and something else if not.
+_PERHAPS_POSITIONS = ("object_index", "position", "id")
 #: Objects within one another that are looked into.
 MAX_DEPTH = 3
 
@@ -136,12 +138,21 @@ def _joined(array: bytes, names: list[str], count: int) -> bytes:
     vectors = [bytes(each[name]) for each in elements]
     position = next((each for each in _POSITIONS if each in first), None)
     if position is not None:
-        placed = {bytes(each.get(position, b"")): vector for each, vector in zip(elements, vectors, strict=True)}
-        try:
-            vectors = [placed[b"%d" % at] for at in range(count)]
-        except KeyError as problem:
-            raise UpstreamProtocolError("the upstream's answer does not number its results from 0 on") from problem
+        placed = _placed(elements, vectors, position)
+        if placed is None:
+            raise UpstreamProtocolError("the upstream's answer does not number its results from 0 on")
+        vectors = placed
+    else:
+        told = (_placed(elements, vectors, each) for each in _PERHAPS_POSITIONS if each in first)
+        vectors = next(filter(None, told), vectors)
     return b"[" + b",".join(vectors) + b"]"
+
+
+def _placed(elements: list[dict[str, msgspec.Raw]], vectors: list[bytes], name: str) -> list[bytes] | None:
+    """Return the vectors in the order of their elements' numbers; None where these are not all from 0 on."""
+    placed = {bytes(each.get(name, b"")): vector for each, vector in zip(elements, vectors, strict=True)}
+    in_order = [placed.get(b"%d" % at) for at in range(len(vectors))]
+    return None if None in in_order else [vector for vector in in_order if vector is not None]
 
 
 def _words(body: bytes) -> str:

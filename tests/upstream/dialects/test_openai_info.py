@@ -83,6 +83,7 @@ def test_health_is_asked_for_where_the_server_knows_it() -> None:
         (BASE, {"Authorization": "Bearer k"}),
         ("https://api.openai.com/v1", {"Authorization": "Bearer k"}),
         ("https://mine.openai.azure.com/openai/deployments/d?api-version=1", {"api-key": "k"}),
+        ("https://azure.mine.internal/openai/deployments/d?api-version=1", {"api-key": "k"}),
         ("https://mine.cognitiveservices.azure.com/openai/v1", {"api-key": "k"}),
         ("https://mine.services.ai.azure.com/models", {"api-key": "k"}),
     ],

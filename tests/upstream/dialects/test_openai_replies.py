@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from batching import Answer
-from batching.errors import UpstreamProtocolError
+from batching.errors import UpstreamOverloaded, UpstreamProtocolError
 from formats.slices import BadRowsError
 from tests.support.fakes import KEY, items_of
 from tests.upstream.dialects.openai_bench import BASE, asked_by, described, embed, refuse, reply_of
@@ -46,7 +46,7 @@ def test_an_answer_of_which_some_rows_are_bad_tells_which() -> None:
     [
         (b'{"error":{"message":"out of memory","code":500}}', "out of memory"),
         (b'{"error":"Unexpected endpoint or method."}', "Unexpected endpoint or method."),
-        (b'{"vectors":null,"base_resp":{"status_code":1002,"status_msg":"rate limit"}}', "rate limit"),
+        (b'{"vectors":null,"base_resp":{"status_code":1002,"status_msg":"no such model"}}', "no such model"),
         (b'{"detail":"no"}', "no"),
     ],
 )
@@ -61,7 +61,26 @@ def test_an_error_with_200_is_none_and_its_words_are_told_for_one_input_only(bod
     assert (raised.value.message, raised.value.reason) == ("the upstream answered 200 with an error", words)
 
 
+@pytest.mark.parametrize("words", ["rate limit exceeded", "Too Many Requests", "request throttled", "server is busy"])
+def test_a_200_that_says_that_there_is_too_much_to_do_is_the_429_that_it_stands_for(words: str) -> None:
+    dialect = OpenAiDialect(BASE)
+    dialect.request(KEY, items_of("a"))
+    body = b'{"vectors":null,"base_resp":{"status_code":1002,"status_msg":"%b"}}' % words.encode()
+    with pytest.raises(UpstreamOverloaded):
+        dialect.answer(KEY, 1, reply_of(body))
+
+
 # What it learns of the encoding
+
+
+def test_a_server_that_fails_over_base64_is_asked_for_numbers_once() -> None:
+    dialect = OpenAiDialect(BASE)
+    assert asked_by(dialect)["encoding_format"] == "base64"
+    with pytest.raises(AskAgain):
+        dialect.refusal(reply_of(b"", 500))
+    assert asked_by(dialect)["encoding_format"] == "float"
+    refuse(dialect, b"", 500)
+    assert asked_by(dialect)["encoding_format"] == "base64"
 
 
 def test_each_refusal_of_the_encoding_leads_to_the_next_one() -> None:
@@ -104,7 +123,7 @@ def test_a_refusal_that_says_nothing_of_it_is_tried_once_with_numbers() -> None:
         (b'{"error":{"message":"This model\'s maximum context length is 256 tokens."}}', 400),
         (b'{"message":"Invalid model: x","type":"invalid_model"}', 400),
         (b"", 413),
-        (b"", 500),
+        (b"", 502),
         (b"", 503),
         (b"", 429),
         (b"", 401),

@@ -12,6 +12,17 @@ from upstream.dialects.sizes import concerns_length, is_echo, size_of
 
 #: What servers say of too many inputs, and the most that they name.
 OF_ITEMS = [
+    # Servers of one's own
+    ("maximum allowed batch size 8", 8),
+    ("Batch size (32) is larger than the model's max batch size (8)", 8),
+    ("invalid batch size 40: must be <= 8", 8),
+    ("Exceeded max batch size (8)", 8),
+    ("'input' array must have between 1 and 8 items", 8),
+    ("Maximum number of inputs exceeded", None),
+    ("Batch limit exceeded: 40/8", 8),
+    ("Batch limit exceeded", None),
+    ("Request exceeds the 8 document limit", 8),
+    ("len(inputs)=40 exceeds MAX_BATCH=8", 8),
     # Text Embeddings Inference, SiliconFlow, and LiteLLM in front of the first.
     ("batch size 33 > maximum allowed batch size 32", 32),
     ("input batch size 136 > maximum allowed batch size 64", 64),
@@ -119,7 +130,8 @@ OF_TOKENS = [
     ),
     ("Request body too large for text-embedding-3-small - Max size: 64000 tokens", 64_000, None),
     ("The total number of tokens (350000) exceeds the maximum of 300000", 300_000, 350_000),
-    ("too many tokens in request: 9000 (limit 8192)", None, None),
+    ("too many tokens in request: 9000 (limit 8192)", 8192, 9000),
+    ("Total number of tokens in batch (32000) exceeds maximum (8000)", 8000, 32_000),
     ("Your request exceeds 300,000 tokens", 300_000, None),
     # Bodies: a figure of bytes counts as a quarter of it in tokens.
     ("Request payload size exceeds the limit: 4194304 bytes.", 1_048_576, None),
@@ -217,6 +229,19 @@ def test_words_that_stand_in_an_input_are_told_by_it() -> None:
         assert is_echo(words, items_of("fine", text))
     assert is_echo(words, [json.dumps(["query", forged]).encode()])
     assert is_echo(words, [forged.encode("ascii").join([b'"\\u0020', b'"'])])
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "cannot embed evil: batch size 9 > maximum allowed batch size 1",
+        "CANNOT EMBED EVIL: BATCH SIZE 9 > MAXIMUM ALLOWED BATCH SIZE 1",
+        "evil batch-size 9 > maximum allowed batch size 1",
+    ],
+)
+def test_words_of_an_input_that_a_server_repeats_in_another_case_or_without_accents_are_told_by_it(echo: str) -> None:
+    assert size_of(400, echo) is not None
+    assert is_echo(echo, items_of("EVIL: Bàtch Size 9 > Maximum Allowed Batch Size 1"))
 
 
 @pytest.mark.parametrize("items", [[], items_of("fine"), [b"[101,102]"], [b"{}"], [b'"'], [b"[" * 100_000]])

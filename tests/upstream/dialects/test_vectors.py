@@ -115,3 +115,15 @@ def test_an_answer_of_many_vectors_is_cut_without_loss() -> None:
     slices, dimension = split_at(json.dumps({"embeddings": vectors}).encode(), ("embeddings",), 64)
     assert [json.loads(each) for each in slices] == vectors
     assert dimension == 384
+
+
+@pytest.mark.parametrize("name", ["id", "position", "object_index"])
+def test_a_member_that_numbers_all_elements_tells_their_order(name: str) -> None:
+    body = json.dumps({"data": [{name: 1, "embedding": [1.0]}, {name: 0, "embedding": [0.0]}]}).encode()
+    assert split_at(body, find(body), 2)[0] == [b"[0.0]", b"[1.0]"]
+
+
+@pytest.mark.parametrize("ids", [[7, 3], ["b", "a"], [1, 2], [0, 0]])
+def test_a_member_that_numbers_them_in_another_way_tells_nothing(ids: list[object]) -> None:
+    body = json.dumps({"data": [{"id": each, "embedding": [float(at)]} for at, each in enumerate(ids)]}).encode()
+    assert split_at(body, find(body), 2)[0] == [b"[0.0]", b"[1.0]"]
