@@ -25,7 +25,7 @@ from upstream.dialects.words import decoded
 from upstream.trials import Trier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from upstream.dialects.openapi import Taker
     from upstream.http_reply import Reply
@@ -61,6 +61,10 @@ class Found(NamedTuple):
     is_guess: bool = False
 
 
+#: Members of `/info` that TEI alone has.
+_OF_TEI = frozenset({"model_type", "max_client_batch_size"})
+
+
 class Wanted(NamedTuple):
     """What the settings say of the server; empty: it is to be found out."""
 
@@ -93,6 +97,8 @@ class Detector:
         self._refused = ""
         self._troubled = ""
         self.reason = ""
+        #: What `/info` holds.
+        self._info: Any = None
         #: Whether it has answered small calls, and none of them well.
         self.is_settled = False
 
@@ -120,13 +126,21 @@ class Detector:
         if self._is_hosted:
             return [self._models, self._by_address]
         last = [self._by_calls, self._by_address] if may_call else [self._by_address, self._guess]
-        return [self._tei, self._models, self._documented, self._ollama, self._served, *last]
+        return [self._tei, self._models, self._documented, self._tei_by_name, self._ollama, self._served, *last]
 
     # ---- what servers say of themselves ---------------------------------------------------------
 
     def _tei(self) -> Found | None:
-        said = self._said("/info")
-        if not isinstance(said, dict) or said.keys().isdisjoint({"model_type", "max_client_batch_size", "model_id"}):
+        self._info = self._said("/info")
+        return self._info_with(_OF_TEI)
+
+    def _tei_by_name(self) -> Found | None:
+        """Take a server for a TEI that names its model and nothing else; its document would have said what it is."""
+        return self._info_with({"model_id"})
+
+    def _info_with(self, names: Collection[str]) -> Found | None:
+        said = self._info
+        if not isinstance(said, dict) or said.keys().isdisjoint(names):
             return None
         return Found("tei", f"GET /info {_names('tells', [said.get('model_id')])}")
 

@@ -155,6 +155,15 @@ def test_a_server_with_one_page_for_all_paths_says_nothing() -> None:
         assert found == Found("tei", "it says nothing of itself", is_guess=True)
 
 
+def test_a_server_that_only_names_its_model_is_taken_for_a_tei_where_its_document_says_nothing_else() -> None:
+    info = page({"model_id": "mine", "version": 1})
+    assert Server({"/info": info}).detector().find() == Found("tei", "GET /info tells mine")
+    documented = Server({"/info": info, "/openapi.json": page(document(embed={"texts": dict(TEXTS)}))})
+    found = documented.detector().find()
+    assert found is not None
+    assert (found.api, found.input_field) == ("plain", "texts")
+
+
 def test_the_words_of_a_server_are_told_in_one_safe_line() -> None:
     server = Server({"/info": page({"model_id": "a\n\x1b[31mb" + "c" * 500, "model_type": {}})})
     found = server.detector().find()
