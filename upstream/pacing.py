@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Seconds without a call that are told: no window of a minute explains them.
+LONG = 90.0
+
 
 class LimitState(NamedTuple):
     """What is known of one upstream's limits."""
@@ -45,6 +48,8 @@ class Pacing(Observer):
         self._members = members
         self._lock = lock
         self._clock = clock
+        #: Upstreams of which a long wait has been told.
+        self._told_long: set[str] = set()
         calls, tokens = per_minute
         for member in members:
             member.endpoint.on_limits = partial(self._told, member)
@@ -67,12 +72,23 @@ class Pacing(Observer):
         log.warning(text, member.endpoint.url, quota, quota.until - self._clock.now())
 
     def on_look(self, upstream: str) -> None:  # noqa: ARG002
-        """Notice that calls are not paced any more."""
+        """Notice that calls are not paced any more, and that none may leave for long."""
         with self._lock:
             now = self._clock.now()
             over = [member.endpoint.url for member in self._members if member.rations.pauses.is_over(now)]
+            waits = {
+                member.endpoint.url: member.rations.opens_at(now) - now
+                for member in self._members
+                if member.rations.are_limited and member.rations.quota is None
+            }
         for url in over:
             log.info("upstream %s: calls need not be paced any more", url)
+        for url, wait in waits.items():
+            if wait <= LONG:
+                self._told_long.discard(url)
+            elif url not in self._told_long:
+                self._told_long.add(url)
+                log.warning("upstream %s: by its limits, no call leaves for another %.0f s", url, wait)
 
     def states(self) -> list[LimitState]:
         """Return what is known of the members that have limits, or that count tokens."""

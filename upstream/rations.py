@@ -50,8 +50,8 @@ class Rations:
 
     def may_leave(self, now: float, in_flight: int) -> bool:
         """Whether the limits let a call leave beside so many."""
-        if self.quota is not None:
-            return self.quota.until <= now and not in_flight
+        if self.quota is not None and (self.quota.until > now or in_flight):
+            return False
         return self.governor is None or self.governor.opens_at(now) <= now
 
     def opens_at(self, now: float) -> float:
@@ -63,7 +63,7 @@ class Rations:
         """Yield what the limits leave of ``room`` slots from the moment ``start`` on."""
         if self.quota is not None:
             if not in_flight:  # one call tries whether there is a quota again
-                yield Slots(max(start, self.quota.until), 1)
+                yield Slots(max(start, self.opens_at(now)), 1)
             return
         if self.governor is None:
             yield Slots(start, room)
@@ -104,7 +104,7 @@ class Rations:
         """Learn from the end of a call that began at the moment ``began``; ``tokens``: as the upstream counted them."""
         if isinstance(error, QuotaExhausted):
             self._shut(error, now)
-        elif self.quota is not None and began >= self._shut_at and not isinstance(error, RateLimited):
+        elif self.quota is not None and began >= self._shut_at:  # a limit of a minute is met only where there is one
             self._count_shut(now)
             self.quota, self.are_limited = None, self.governor is not None
         if isinstance(error, RateLimited):

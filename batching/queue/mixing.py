@@ -54,7 +54,7 @@ def _decide_bulk(lane: Lane, bulk: WaitingBulk, in_flight: int, now: float) -> D
     if bulk.waiting + lane.waiting >= most and not is_about and (servers is None or in_flight <= servers):
         return FULL  # one waits behind those in service: more would stand before the first interactive item that comes
     if servers is None:  # as many as there are slots, which the queue has looked at
-        due = bulk.oldest + min(lane.limits.max_wait, lane.limits.bulk_max_wait)
+        due = min(bulk.oldest + lane.limits.max_wait, bulk.aged_at)
         if bulk.waiting + lane.waiting >= most or due <= now:
             return BULK
         return Decision(due, BULK.reason)

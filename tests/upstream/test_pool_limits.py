@@ -152,6 +152,14 @@ def test_calls_that_need_not_wait_are_not_paced(caplog: pytest.LogCaptureFixture
     assert caplog.messages == []
 
 
+def test_a_wait_that_no_window_of_a_minute_explains_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    bench = PoolBench()
+    tell(bench, Figures(60, 0, 82_800.0))
+    for _ in range(2):
+        bench.pool.pacing.on_look("http://0")
+    assert caplog.messages == ["upstream http://0: by its limits, no call leaves for another 82800 s"]
+
+
 # A quota that is used up
 
 

@@ -112,6 +112,13 @@ def test_bulk_waits_for_the_classic_rules_wait_where_no_number_of_servers_is_kno
     assert decide(lane, 3, 0.0).due <= 0.0
 
 
+@pytest.mark.parametrize(("own", "due"), [(0.0, 0.0), (0.04, 0.04), (2.0, MAX_HELD)])
+def test_a_bulk_call_that_is_to_be_held_back_for_less_is_so_under_the_classic_rule_too(own: float, due: float) -> None:
+    lane = lane_of(Rule(servers=None))
+    enter(lane, is_bulk=True, max_wait=own)
+    assert max(decide(lane, 0, 0.0).due, 0.0) == pytest.approx(due)
+
+
 # ---- bulk beside interactive items --------------------------------------------------------------
 
 
