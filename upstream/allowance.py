@@ -113,6 +113,10 @@ class Account:
         #: Seconds in which one unit comes back, where they come back one by one; else 0.
         self._unit = 0.0
         self._votes = 0
+        #: Whether a reset of 0 says nothing, as replies have shown.
+        self.is_mute = False
+        #: Where the last reply told one: when all is there again by that, and what had been spent with its call.
+        self._zero: tuple[float, float] | None = None
         #: Whether some reply has told when all is there again, and whether all that did told whole seconds.
         self._tells_resets, self._is_blurred = False, True
         self._others = 0.0
@@ -131,12 +135,18 @@ class Account:
         remaining, limit = figures.remaining, float(figures.limit or max(self.limit, figures.remaining or 0))
         if remaining is None or limit <= 0 or (mark < self._mark and limit == self.limit):
             return False
-        reset = figures.reset
+        if self._zero is not None and now >= self._zero[0] and remaining < limit - (mark - self._zero[1]) - NEARLY:
+            # Not all was there again after it, so a 0 says nothing, and what was learned from it is wrong.
+            self.is_mute = True
+            self._votes, self._unit, self._window, self._tells_resets, self._end = 0, 0.0, 0.0, False, NEVER
+        reset = None if figures.reset == 0.0 and self.is_mute else figures.reset
+        self._zero = (now + WHOLE, mark) if reset == 0.0 else None
         if reset is None:
             reset = self._usual_reset(limit, remaining)
         else:
             self._tells_resets = True
             self._is_blurred &= reset == int(reset)
+            reset = reset or WHOLE / 2
         if limit != self.limit:
             self.limit, self._votes, self._unit = limit, 0, 0.0
             self._window = self._others = 0.0

@@ -156,7 +156,8 @@ class Governor:
         calls, tokens = self.calls.account, self.tokens.account
         calls.told(limits.calls, calls.spent if ticket is None else ticket.calls_mark, now)
         tokens.told(limits.tokens, tokens.spent if ticket is None else ticket.tokens_mark, now)
-        if calls.limit and limits.calls.remaining is not None and limits.calls.reset is None:
+        is_untold = limits.calls.reset is None or (limits.calls.reset == 0.0 and calls.is_mute)
+        if calls.limit and limits.calls.remaining is not None and is_untold:
             self.calls.go_evenly(now)  # that holds whenever it is there again
 
     def ended(self, call: Hashable, now: float, *, tokens: int | None = None, is_well: bool = True) -> None:

@@ -39,7 +39,7 @@ class Figures(NamedTuple):
     #: Units (calls or tokens) that are there at most, and units that are left.
     limit: int | None = None
     remaining: int | None = None
-    #: Seconds until all of the limit is there again; always positive.
+    #: Seconds until all of the limit is there again. 0: in less than a second, or it is not known.
     reset: float | None = None
 
 
@@ -56,7 +56,7 @@ UNTOLD = Figures()
 def read(headers: Mapping[str, str]) -> RateLimits | None:
     """Return what the headers tell (names in lower case); None where that is nothing.
 
-    A limit of 0 or less is no limit, and makes the figures beside it worthless; a reset of 0 or less is unknown.
+    A limit of 0 or less is no limit, and makes the figures beside it worthless; a reset below 0 is unknown.
     """
     calls, tokens = (_figures(headers, what) for what in _WHAT)
     return None if calls == tokens == UNTOLD else RateLimits(calls, tokens)
@@ -85,7 +85,7 @@ def count(text: str) -> int | None:
 
 
 def duration(text: str) -> float | None:
-    """Read a span: seconds, or numbers each with a unit. None where it is not positive, too long, or none."""
+    """Read a span: seconds, or numbers each with a unit. None where it is too long, or none."""
     text = text.strip()
     if not text or len(text) > LONGEST_VALUE:
         return None
@@ -98,4 +98,4 @@ def duration(text: str) -> float | None:
 
 
 def _sensible(span: float) -> float | None:
-    return span if 0.0 < span <= FURTHEST else None
+    return span if span <= FURTHEST else None

@@ -75,6 +75,18 @@ def test_figures_without_what_is_left_tell_nothing(figures: Figures) -> None:
     assert account.limit == 0
 
 
+def test_a_reset_of_0_means_less_than_a_second_where_all_is_there_again_then() -> None:
+    account = account_of(Figures(20, 19, 0.0), Figures(20, 19, 0.0), Figures(20, 19, 0.0))
+    assert not account.is_mute
+    assert account.per_minute >= 120
+
+
+def test_a_reset_of_0_means_nothing_where_less_is_there_each_time() -> None:
+    account = account_of(Figures(60, 59, 0.0), Figures(60, 58, 0.0), Figures(60, 57, 0.0))
+    assert account.is_mute
+    assert account.per_minute == pytest.approx(60)
+
+
 # Others
 
 
