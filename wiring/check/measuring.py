@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from batching import Batch, BatchKey, Call, Task
 from batching.errors import ProxyError
-from wiring.check.payoff import Pair
+from wiring.check.payoff import Pair, over_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +27,6 @@ WINDOW, CALLS_IN_WINDOW, LONGEST_WINDOW = 1.5, 6, 12.0
 SETTLING = 0.4
 #: Calls of one size: as many as take so long together, within these bounds.
 SIZE_SECONDS, LEAST_CALLS, MOST_CALLS = 0.4, 3, 15
-#: Seconds that a process's one core works on a request beside the engine: HTTP in and out (docs/performance.md).
-HTTP = 0.00009
 
 #: Words of a text: a short sentence, as queries are.
 TEXT_WORDS = 8
@@ -135,7 +133,7 @@ def direct(endpoints: Sequence[Endpoint], clients: int, seconds: float) -> Crowd
 def batched(
     batcher: Batcher, fit: Callable[[BatchKey, Sequence[Item], float], BatchKey], clients: int, seconds: float
 ) -> Crowd:
-    """Let so many clients ask the engine, as the service's requests do."""
+    """Let so many clients ask the engine, as the service's requests do, but not over HTTP."""
 
     def ask(number: int) -> int:  # noqa: ARG001 - all have the same engine
         items = [text()]
@@ -144,13 +142,12 @@ def batched(
         batcher.ask(call)
         return call.batch_size
 
-    crowd = _crowd(ask, clients, seconds)
-    return crowd._replace(rate=1 / (1 / crowd.rate + HTTP) if crowd.rate else 0.0)
+    return _crowd(ask, clients, seconds)
 
 
 def pair_of(clients: int, straight: Crowd, through: Crowd) -> Pair:
     """Return the two side by side."""
-    return Pair(clients, straight.rate, through.rate, through.batch_size)
+    return Pair(clients, straight.rate, over_http(through.rate, clients, through.batch_size), through.batch_size)
 
 
 def _crowd(ask: Callable[[int], int], clients: int, seconds: float) -> Crowd:

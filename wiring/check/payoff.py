@@ -19,6 +19,11 @@ WORTH = 1.08
 SLOW = 1.0
 
 
+#: Seconds. What HTTP adds to a request's way, what it and a client on the same machine work on it, and what one core of
+#: the service works on it in all. Measured, by `benchmarks.load` on two cores.
+HOP, WORK, CORE = 0.0003, 0.00016, 0.00016
+
+
 class Line(NamedTuple):
     """What a call of n texts takes: ``fixed`` + ``per_item`` · n, in seconds."""
 
@@ -60,6 +65,18 @@ def fit(times: Mapping[int, float]) -> Line:
     slope = sum(weights[items] * (items - mean) * (seconds - level) for items, seconds in times.items()) / spread
     slope = min(max(slope, 0.0), level / mean)
     return Line(level - slope * mean, slope)
+
+
+def over_http(rate: float, clients: int, batch_size: float) -> float:
+    """Return the requests a second of clients that get ``rate`` from the engine itself.
+
+    Where all of them share one call, nothing is computed while their answers and requests are on the way. Where some
+    wait while the others' call is served, that costs nothing until the service's core is full.
+    """
+    if not rate:
+        return 0.0
+    on_the_way = clients * WORK if clients <= 1.1 * batch_size else 0.0
+    return min(clients / (clients / rate + HOP + on_the_way), 1 / CORE)
 
 
 def verdict(pairs: Sequence[Pair]) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import Settings
-from wiring.check.payoff import Line, Pair, advice, fit, verdict
+from wiring.check.payoff import CORE, Line, Pair, advice, fit, over_http, verdict
 
 SIZES = (1, 2, 4, 8, 16, 32)
 
@@ -58,6 +58,29 @@ def test_the_verdict_is_of_the_crowd_that_gains_most(batched: float, said: str) 
 
 def test_a_pair_without_any_answer_gains_nothing() -> None:
     assert Pair(1, 0.0, 0.0, 0.0).gain == 0.0
+
+
+@pytest.mark.parametrize(
+    ("engine", "clients", "batch_size", "measured"),
+    [  # by `benchmarks.load closed`, upstreams of 20 + 0.5·n and 5 ms, and the embedded server
+        (173.7, 4, 4.0, 165),
+        (522.0, 16, 16.0, 474),
+        (896.0, 64, 32.0, 896),
+        (166.5, 1, 1.0, 157),
+        (2335.0, 16, 16.0, 1695),
+        (5855.0, 64, 29.3, 6120),
+        (480.0, 16, 16.0, 424),
+    ],
+)
+def test_what_http_takes_is_foretold_within_a_tenth(
+    engine: float, clients: int, batch_size: float, measured: float
+) -> None:
+    assert over_http(engine, clients, batch_size) == pytest.approx(measured, rel=0.1)
+
+
+def test_no_crowd_gets_more_than_a_core_of_the_service_does() -> None:
+    assert over_http(1e6, 64, 4.0) == pytest.approx(1 / CORE)
+    assert over_http(0.0, 64, 0.0) == 0.0
 
 
 def test_larger_calls_are_advised_where_they_bring_more() -> None:
