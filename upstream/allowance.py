@@ -1,4 +1,4 @@
-"""How much of one kind of limit (calls or tokens) may be spent, and when: what an account tells, and an even pace.
+"""How much of one kind of limit (calls or tokens) may be spent, and when, by what the account tells.
 
 ::
 
@@ -19,12 +19,11 @@ import math
 from typing import TYPE_CHECKING
 
 from batching.clock import NEVER
+from upstream.pace import LEAST_PACE, MINUTE, NEARLY
 
 if TYPE_CHECKING:
     from upstream.rate_headers import Figures
 
-#: Seconds for which settings and most servers state their limits.
-MINUTE = 60.0
 #: Windows that servers have, in seconds.
 WINDOWS = (1.0, 10.0, MINUTE, 3600.0, 86_400.0)
 #: The share of a limit that may be spent at once at the beginning of a window.
@@ -37,55 +36,15 @@ BESIDE_OTHERS = 0.05
 CALLS_BESIDE = 3
 #: Others spend, where it is more than this share of the limit in its time.
 IS_SPENT = 0.05
-#: The share of a limit that a pace of our own leaves alone.
-SLACK = 0.01
 #: Seconds over which the spending of others is averaged.
 MEMORY = 20.0
 #: The share of what others are likely to spend that is left to them. Below 1 the parts of several proxies become equal:
 #: one that gets nothing asks for more, and the others see what it spends.
-YIELD = 0.8
-#: The least share of a limit's own pace that is kept where others seem to spend it all.
-LEAST_PACE = 1 - YIELD
+YIELD = 1 - LEAST_PACE
 #: Seconds. A window as short may be spent at once where that is wanted.
 SHORT = 10.0
 #: Seconds. Some servers write whole ones only.
 WHOLE = 1.0
-#: What is nearly enough is enough: sums of fractions are inexact.
-NEARLY = 1e-6
-
-
-class Pace:
-    """So many units a minute, evenly: never more than that in any minute, and little at once.
-
-    It holds for every server, however short the time is over which it judges.
-    """
-
-    def __init__(self, per_minute: float, now: float, *, burst: float) -> None:
-        """``burst``: units that may be spent at once after a quiet time, at least one."""
-        self._burst = min(max(1.0, burst), per_minute)
-        self._rate = max((1 - SLACK) * per_minute - self._burst, LEAST_PACE * per_minute) / MINUTE
-        self._there = self._burst
-        self._at = now
-
-    def __repr__(self) -> str:
-        return f"<Pace {self._rate * MINUTE:.6g} a minute, {self._burst:g} at once>"
-
-    def spare(self, now: float) -> float:
-        """Return the units that may be spent now."""
-        return min(self._burst, self._there + self._rate * (now - self._at))
-
-    def spend(self, amount: float, now: float) -> None:
-        """Take what a call costs; more than is there has to come again before the next."""
-        self._there = self.spare(now) - amount
-        self._at = now
-
-    def when(self, amount: float, now: float, calls: int = 1) -> float:
-        """Return the first moment from ``now`` on at which so many calls may be made that cost so much each.
-
-        For a call that costs more than a burst, a burst is enough.
-        """
-        short = min(amount, self._burst) + (calls - 1) * amount - self.spare(now)
-        return now if short <= NEARLY else now + short / self._rate
 
 
 class Account:

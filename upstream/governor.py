@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from batching.capacity import UNLIMITED_BYTES
 from batching.clock import NOW
-from upstream.allowance import BURST, Account, Pace
+from upstream.allowance import BURST, Account
 from upstream.busy import Busy
 from upstream.dialects.sizes import BYTES_PER_TOKEN
+from upstream.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
