@@ -34,7 +34,11 @@ def test_an_overview_tells_how_long_each_member_is(body: bytes, sizes: dict[str,
 
 
 def linear(body: Callable[[int], bytes]) -> bool:
-    """Return whether a body eight times as large takes less than twenty times as long, of several looks each."""
+    """Return whether a body eight times as large takes less than twenty times as long.
+
+    What grows with the square takes 64 times as long at each look. Other work on the machine lengthens single looks, so
+    most of several pairs have to hold.
+    """
 
     def took(size: int) -> float:
         began = time.thread_time()
@@ -44,7 +48,7 @@ def linear(body: Callable[[int], bytes]) -> bool:
 
     gc.disable()  # a collection while the body is read would look at all that other tests have left
     try:
-        return min(took(160_000) for _ in range(5)) < 20 * min(took(20_000) for _ in range(5))
+        return sum(took(160_000) < 20 * took(20_000) for _ in range(11)) > 5
     finally:
         gc.enable()
 
