@@ -27,6 +27,8 @@ def headers(**calls: str) -> dict[str, str]:
         ("1d", 86_400.0),
         ("250µs", 0.00025),
         ("7", 7.0),
+        ("0", 0.0),
+        ("0s", 0.0),
         (" 0.5 ", 0.5),
         ("86400", FURTHEST),
     ],
@@ -39,7 +41,7 @@ def test_a_span_is_a_duration_or_seconds(text: str, seconds: float) -> None:
     "text",
     ["", "-1", "-1s", "86401", "1764000000", "soon", "1e3", "nan", "5 s", "s", "1m30", "9" * 99, "٣s"],
 )
-def test_a_span_that_is_not_positive_or_makes_no_sense_is_unknown(text: str) -> None:
+def test_a_span_that_is_negative_or_makes_no_sense_is_unknown(text: str) -> None:
     assert duration(text) is None
 
 
@@ -72,6 +74,10 @@ def test_figures_beside_a_limit_that_is_none_are_not_believed(limit: str) -> Non
 
 def test_a_reset_of_nothing_is_unknown_and_the_rest_holds() -> None:
     assert read(headers(limit="60", remaining="10", reset="-1")) == RateLimits(Figures(60, 10), Figures())
+
+
+def test_a_reset_of_0_is_told_as_it_is() -> None:
+    assert read(headers(limit="60", remaining="10", reset="0")) == RateLimits(Figures(60, 10, 0.0), Figures())
 
 
 def test_no_more_is_left_than_there_is() -> None:

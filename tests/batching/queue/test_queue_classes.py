@@ -85,7 +85,7 @@ def test_no_bulk_item_waits_longer_than_its_longest_wait_and_two_calls(
         clock.sleep(CALL)
         waits += [batch.taken_at - part.call.arrived for part in batch.parts if part.call.rank.is_bulk]
         succeed(queue, batch)
-    assert len(waits) > 60
+    assert len(waits) > (100 if key == KEY else 60)  # calls of bulk alone take what leaves with interactive ones else
     assert max(waits) <= BULK_WAIT + 2 * CALL + 1e-6
 
 
